@@ -1,0 +1,50 @@
+"""Vermilion, the embedding database that speaks Chroma.
+
+import vermilion
+
+client = vermilion.PersistentClient("my_data")
+collection = client.get_or_create_collection("notes")
+collection.add(ids=["1", "2"], documents=["hello world", "goodbye, moon"])
+collection.query(query_texts=["greetings"], n_results=1)
+"""
+
+from vermilion.client import AdminClient
+from vermilion.client import ephemeral_client as EphemeralClient
+from vermilion.client import make_client as Client
+from vermilion.client import persistent_client as PersistentClient
+from vermilion.collection import Collection
+from vermilion.compat import install_as_chromadb
+from vermilion.embeddings.base import EmbeddingFunction, register_embedding_function
+from vermilion.embeddings.default import DefaultEmbeddingFunction
+from vermilion.settings import Settings
+from vermilion.types import (
+    DEFAULT_DATABASE,
+    DEFAULT_TENANT,
+    Documents,
+    Embeddings,
+    GetResult,
+    QueryResult,
+    SparseVector,
+)
+from vermilion.version import __version__
+
+__all__ = [
+    "DEFAULT_DATABASE",
+    "DEFAULT_TENANT",
+    "AdminClient",
+    "Client",
+    "Collection",
+    "DefaultEmbeddingFunction",
+    "Documents",
+    "EmbeddingFunction",
+    "Embeddings",
+    "EphemeralClient",
+    "GetResult",
+    "PersistentClient",
+    "QueryResult",
+    "Settings",
+    "SparseVector",
+    "__version__",
+    "install_as_chromadb",
+    "register_embedding_function",
+]

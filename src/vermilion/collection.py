@@ -1,0 +1,427 @@
+"""Collection: embeds what needs embedding, and asks the engine.
+
+Method for method the collection that Chroma's users know: columns in, columns out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.configuration import for_change
+from vermilion.embedder import Embedder
+from vermilion.embeddings.base import (
+    check_change,
+    check_signature,
+    config_to_embedding_function,
+    stored_form,
+)
+from vermilion.engine import CollectionInfo, Column, Engine, Selection
+from vermilion.errors import ArgumentTypeError, ArgumentValueError
+from vermilion.names import check_collection_metadata, check_collection_name
+from vermilion.records import (
+    as_list,
+    check_columns,
+    check_count,
+    check_include,
+    check_lengths,
+    check_n_results,
+    document_column,
+    id_column,
+    id_list,
+    image_column,
+    uri_column,
+    vector_column,
+    vector_rows,
+)
+from vermilion.types import (
+    DataLoader,
+    DeleteResult,
+    GetResult,
+    Hits,
+    Include,
+    QueryResult,
+    ReadLevel,
+    Records,
+)
+from vermilion.where import parse
+
+# How the columns a caller names are called inside.
+_COLUMNS: dict[str, Column] = {
+    "embeddings": "vectors",
+    "documents": "documents",
+    "metadatas": "metadatas",
+    "uris": "uris",
+}
+
+
+class Collection:
+    """A named set of records: id, embedding, document, metadata, uri.
+
+    What its properties tell is of the moment it was fetched.
+    """
+
+    def __init__(
+        self,
+        engine: Callable[[], Engine],
+        info: CollectionInfo,
+        embedding_function: Any = None,
+        data_loader: DataLoader | None = None,
+    ) -> None:
+        """Made by a client. `engine` gives the engine, or raises ClosedError."""
+        self._engine = engine
+        self._info = info
+        self._function = embedding_function
+        self._loader = data_loader
+        self._embedder = Embedder(
+            embedding_function, info.configuration.embedding_function, data_loader
+        )
+
+    # ── what it is ───────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def id(self) -> UUID:
+        """The id, which a rename leaves alone."""
+        return self._info.id
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        return self._info.name
+
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """The collection's own metadata."""
+        return self._info.metadata
+
+    @property
+    def tenant(self) -> str:
+        """The tenant it belongs to."""
+        return self._info.tenant
+
+    @property
+    def database(self) -> str:
+        """The database it belongs to."""
+        return self._info.database
+
+    @property
+    def configuration_json(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        return self._info.configuration.to_json()
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The configuration, with the embedding function as an object.
+
+        Raises ValueError when that function is not registered in this process.
+        """
+        stored = self._info.configuration.embedding_function
+        known = stored is not None and stored["type"] == "known"
+        return self.configuration_json | {
+            "embedding_function": config_to_embedding_function(stored) if known and stored else None
+        }
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """The index schema as it was given, or None."""
+        return self._info.schema
+
+    def get_model(self) -> CollectionInfo:
+        """Returns all that is known of it."""
+        return self._info
+
+    def __repr__(self) -> str:
+        return f"Collection(name={self.name})"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Collection)
+            and self._info == other._info
+            and self._function == other._function
+            and self._loader == other._loader
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # it can be renamed
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+    def add(
+        self,
+        ids: Any,
+        embeddings: Any = None,
+        metadatas: Any = None,
+        documents: Any = None,
+        images: Any = None,
+        uris: Any = None,
+    ) -> None:
+        """Inserts records; an id that exists keeps its record as it is.
+
+        Without `embeddings` the embedding function makes them of the documents, the images, or
+        what the data loader gives for the uris: exactly one of the three.
+        """
+        with _naming("add"):
+            columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
+            batch = columns.batch(self._embedder.vectors(columns))
+        self._engine().add(self._info.address, batch)
+
+    def upsert(
+        self,
+        ids: Any,
+        embeddings: Any = None,
+        metadatas: Any = None,
+        documents: Any = None,
+        images: Any = None,
+        uris: Any = None,
+    ) -> None:
+        """Inserts records, or updates those whose id exists, as `update` does.
+
+        Metadata alone is enough where every id exists.
+        """
+        with _naming("upsert"):
+            columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
+            batch = columns.batch(self._embedder.vectors(columns, needed=False))
+        self._engine().upsert(self._info.address, batch)
+
+    def update(
+        self,
+        ids: Any,
+        embeddings: Any = None,
+        metadatas: Any = None,
+        documents: Any = None,
+        images: Any = None,
+        uris: Any = None,
+    ) -> None:
+        """Changes what is given of records that exist; unknown ids are left out.
+
+        Metadata is merged key by key, and a key given as None is removed. New documents or images
+        are embedded again.
+        """
+        with _naming("update"):
+            columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
+            batch = columns.batch(self._embedder.vectors_if_any(columns))
+        self._engine().update(self._info.address, batch)
+
+    def delete(
+        self,
+        ids: Any = None,
+        where: Any = None,
+        where_document: Any = None,
+        limit: int | None = None,
+    ) -> DeleteResult:
+        """Deletes the records with these ids that match the filters; tells how many there were.
+
+        `limit` bounds how many, oldest first; it needs a filter.
+        """
+        with _naming("delete"):
+            selection = _selection(ids, where, where_document)
+            if selection == Selection():
+                raise ArgumentValueError(
+                    "At least one of ids, where, or where_document must be provided"
+                )
+            if limit is not None and selection.filter is None:
+                raise ArgumentValueError(
+                    "limit can only be specified when a where or where_document clause is provided"
+                )
+            limit = check_count("limit", limit)
+        result = self._engine().delete(self._info.address, selection, limit)
+        return {"deleted": result.deleted}
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def get(
+        self,
+        ids: Any = None,
+        where: Any = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        where_document: Any = None,
+        include: Include = ["metadatas", "documents"],  # noqa: B006  (read, never written)
+    ) -> GetResult:
+        """Returns the records with these ids that match the filters, in the order of insertion.
+
+        The filters come first, then `offset`, then `limit`.
+        """
+        with _naming("get"):
+            selection = _selection(ids, where, where_document)
+            wanted = check_include(include, distances=False)
+            if "data" in wanted:
+                self._embedder.check_loader()
+            window = check_count("limit", limit), check_count("offset", offset)
+        records = self._engine().get(self._info.address, selection, _columns(wanted), *window)
+        return _get_result(records, _reported(wanted), self._embedder)
+
+    def peek(self, limit: int = 10) -> GetResult:
+        """Returns the first records, embeddings included."""
+        return self.get(limit=limit, include=["metadatas", "documents", "embeddings"])
+
+    def count(self, read_level: ReadLevel = ReadLevel.INDEX_AND_WAL) -> int:
+        """Returns how many records there are. Every read level sees all that was written."""
+        ReadLevel(read_level)
+        return self._engine().count(self._info.address)
+
+    def query(
+        self,
+        query_embeddings: Any = None,
+        query_texts: Any = None,
+        query_images: Any = None,
+        query_uris: Any = None,
+        ids: Any = None,
+        n_results: int = 10,
+        where: Any = None,
+        where_document: Any = None,
+        include: Include = ["metadatas", "documents", "distances"],  # noqa: B006  (only read)
+    ) -> QueryResult:
+        """Returns the nearest records to each query, one inner list per query, nearest first.
+
+        Of the records with these `ids` (unknown ones are left aside) that match the filters, the
+        n_results nearest, or all when there are fewer. Equal distances stay in insertion order.
+        """
+        with _naming("query"):
+            vectors = self._query_vectors(query_embeddings, query_texts, query_images, query_uris)
+            selection = Selection(_query_ids(ids), parse(where, where_document))
+            wanted = check_include(include, distances=True)
+            if "data" in wanted:
+                self._embedder.check_loader()
+            k = check_n_results(n_results)
+        columns = _columns(wanted)
+        hits = self._engine().query(self._info.address, vectors, k, selection, columns)
+        return _query_result(hits, _reported(wanted), self._embedder)
+
+    def _query_vectors(
+        self, embeddings: Any, texts: Any, images: Any, uris: Any
+    ) -> NDArray[np.float32]:
+        rows = vector_rows(embeddings)
+        columns = {
+            "embeddings": rows,
+            "documents": as_list(texts),
+            "images": as_list(images),
+            "uris": as_list(uris),
+        }
+        check_lengths(columns)
+        vectors = vector_column(rows)
+        documents = document_column(as_list(texts), optional=False)
+        pictures, places = image_column(as_list(images)), uri_column(as_list(uris))
+        if vectors is not None:
+            return vectors
+        return self._embedder.query_vectors(documents, pictures, places)
+
+    # ── changing the collection itself ───────────────────────────────────────────────────────────
+
+    def modify(
+        self,
+        name: str | None = None,
+        metadata: Any = None,
+        configuration: Any = None,
+    ) -> None:
+        """Renames the collection, replaces its metadata as a whole, changes its configuration.
+
+        Everything is checked first, and then all of it is changed, or nothing.
+        """
+        if name is not None:
+            check_collection_name(name, "new_name")
+        if metadata is not None and isinstance(metadata, dict) and "hnsw:space" in metadata:
+            raise ArgumentValueError(
+                "Changing the distance function of a collection once it is created is not "
+                "supported; clone the collection instead"
+            )
+        self._info = self._engine().modify_collection(
+            self._info.address,
+            name=name,
+            metadata=check_collection_metadata(metadata),
+            replace_metadata=metadata is not None,
+            configuration=None if configuration is None else self._changes(configuration),
+        )
+        stored = self._info.configuration.embedding_function
+        self._embedder = Embedder(self._function, stored, self._loader)
+
+    def _changes(self, configuration: Any) -> Any:
+        if not isinstance(configuration, dict):
+            raise ArgumentTypeError(f"Expected configuration to be a dict, got {configuration!r}")
+        function = configuration.get("embedding_function")
+        if function is None:
+            return for_change(configuration)
+        check_signature(function)
+        stored = self._info.configuration.embedding_function
+        if stored is not None and stored["type"] == "known":
+            check_change(config_to_embedding_function(stored), function)
+        changes = for_change(configuration, stored_form(function))
+        self._function = function
+        return changes
+
+
+# ── arguments ────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _naming(method: str) -> Iterator[None]:
+    """Errors about arguments end with the method that was called; their type stays."""
+    try:
+        yield
+    except Exception as error:
+        if error.args:
+            error.args = (f"{error.args[0]} in {method}.", *error.args[1:])
+        raise
+
+
+def _selection(ids: Any, where: Any, where_document: Any) -> Selection:
+    return Selection(None if ids is None else id_column(as_list(ids)), parse(where, where_document))
+
+
+def _query_ids(ids: Any) -> list[str] | None:
+    """As for `get`, but the same id may stand twice and no id at all finds nothing."""
+    if ids is None or (isinstance(ids, list) and not ids):
+        return None if ids is None else []
+    return list(dict.fromkeys(id_list(as_list(ids))))
+
+
+def _columns(include: Sequence[str]) -> set[Column]:
+    wanted = {_COLUMNS[name] for name in include if name in _COLUMNS}
+    return wanted | ({"uris"} if "data" in include else set())
+
+
+def _reported(include: list[str]) -> list[Any]:
+    """What the answer says it includes: data come with the uris they were loaded from."""
+    return [*include, "uris"] if "data" in include and "uris" not in include else include
+
+
+# ── answers ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _get_result(records: Records, include: list[Any], embedder: Embedder) -> GetResult:
+    return {
+        "ids": records.ids,
+        "embeddings": None if records.vectors is None else _doubles(records.vectors),
+        "documents": records.documents,
+        "uris": records.uris,
+        "included": include,
+        "data": embedder.load(records.uris) if "data" in include else None,
+        "metadatas": records.metadatas,
+    }
+
+
+def _query_result(hits: list[Hits], include: list[Any], embedder: Embedder) -> QueryResult:
+    def column(name: str) -> Any:
+        inside = _COLUMNS[name]
+        return [getattr(hit.records, inside) for hit in hits] if name in include else None
+
+    vectors = column("embeddings")
+    return {
+        "ids": [hit.records.ids for hit in hits],
+        "embeddings": None if vectors is None else [_doubles(one) for one in vectors],
+        "documents": column("documents"),
+        "uris": column("uris"),
+        "included": include,
+        "data": ([embedder.load(hit.records.uris) for hit in hits] if "data" in include else None),
+        "metadatas": column("metadatas"),
+        "distances": ([hit.distances.tolist() for hit in hits] if "distances" in include else None),
+    }
+
+
+def _doubles(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Vectors as they are handed out; no vectors at all are one empty axis."""
+    return vectors.astype(np.float64) if len(vectors) else np.empty(0)

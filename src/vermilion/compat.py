@@ -1,0 +1,5 @@
+"""install_as_chromadb: our modules under Chroma's import paths."""
+
+
+def install_as_chromadb() -> None:
+    """Later."""

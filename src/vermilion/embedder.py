@@ -1,0 +1,130 @@
+"""Which embedding function serves a collection handle, and how its columns become vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.embeddings.base import as_vectors, config_to_embedding_function
+from vermilion.embeddings.default import DefaultEmbeddingFunction
+from vermilion.errors import ArgumentValueError
+from vermilion.records import Columns
+from vermilion.types import DataLoader
+
+Matrix = NDArray[np.float32]
+
+
+class Embedder:
+    """Makes the vectors of one handle.
+
+    `given` is what the caller passed: None switches embedding off unless the collection remembers
+    a function, the default one means "whatever it remembers", any other is used. `stored` is what
+    the collection remembers.
+    """
+
+    def __init__(
+        self, given: Any, stored: dict[str, Any] | None, loader: DataLoader | None
+    ) -> None:
+        self._given = given
+        self._stored = stored
+        self._loader = loader
+        self._rebuilt: Any = None
+
+    @property
+    def function(self) -> Any:
+        """The function to call. Raises ValueError when there is none, or it is not registered."""
+        if self._given is not None and not isinstance(self._given, DefaultEmbeddingFunction):
+            return self._given
+        if self._stored is not None and self._stored["type"] == "known":
+            if self._rebuilt is None:
+                self._rebuilt = config_to_embedding_function(self._stored)
+            return self._rebuilt
+        if self._given is None or self._stored is not None:
+            raise ArgumentValueError(
+                "You must provide an embedding function to compute embeddings: pass "
+                "embedding_function= to the client's method that gave you this collection, or "
+                "pass embeddings"
+            )
+        return self._given
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+    def vectors(self, columns: Columns, *, needed: bool = True) -> Matrix | None:
+        """Vectors for records: given, or made of documents, images or uris.
+
+        None when there is nothing to make them of and they are not `needed`. Raises ValueError
+        when it is not clear what to embed.
+        """
+        if columns.vectors is not None:
+            return columns.vectors
+        sources = [columns.documents, columns.images, columns.uris]
+        count = sum(source is not None for source in sources)
+        if not count and not needed:
+            return None
+        if count != 1:
+            raise ArgumentValueError(
+                "Exactly one of documents, images, uris must be provided when there are no "
+                "embeddings"
+            )
+        if columns.uris is not None:
+            return self._embed(self._load_all(columns.uris))
+        return self._embed(columns.documents if columns.images is None else columns.images)
+
+    def vectors_if_any(self, columns: Columns) -> Matrix | None:
+        """Vectors for an update: given, or made of new documents or images; uris make none."""
+        if columns.vectors is not None:
+            return columns.vectors
+        if columns.documents is not None and columns.images is not None:
+            raise ArgumentValueError("At most one of documents, images may be provided")
+        source = columns.documents if columns.images is None else columns.images
+        return None if source is None else self._embed(source)
+
+    def _embed(self, inputs: Any) -> Matrix:
+        return self._matrix(self.function(input=inputs))
+
+    # ── querying ─────────────────────────────────────────────────────────────────────────────────
+
+    def query_vectors(
+        self, documents: Any, images: Any, uris: Sequence[str | None] | None
+    ) -> Matrix:
+        """One vector per query. Raises ValueError unless exactly one kind of query is there."""
+        sources = [source for source in (documents, images, uris) if source is not None]
+        if not sources:
+            raise ArgumentValueError(
+                "At least one of one of embeddings, documents, images, uris must be provided"
+            )
+        if len(sources) > 1:
+            raise ArgumentValueError(
+                "Exactly one of query_texts, query_images, query_uris must be provided when "
+                "there are no query_embeddings"
+            )
+        inputs = sources[0] if uris is None else self._load_all(uris)
+        function = self.function
+        embed = getattr(function, "embed_query", function)
+        return self._matrix(embed(input=inputs))
+
+    @staticmethod
+    def _matrix(result: object) -> Matrix:
+        vectors: Matrix = as_vectors(result)
+        return vectors
+
+    # ── loading ──────────────────────────────────────────────────────────────────────────────────
+
+    def check_loader(self) -> DataLoader:
+        """The data loader. Raises ValueError when there is none."""
+        if self._loader is None:
+            raise ArgumentValueError(
+                "You must set a data loader on the collection if loading from URIs: pass "
+                "data_loader= to the client's method that gave you this collection"
+            )
+        return self._loader
+
+    def load(self, uris: Sequence[str | None] | None) -> Any:
+        """What the data loader gives for the uris."""
+        return self.check_loader()(uris or [])
+
+    def _load_all(self, uris: Sequence[str | None]) -> Any:
+        return self.check_loader()(uris)

@@ -1,0 +1,227 @@
+"""Engine: every operation there is, in one Protocol. Start reading here.
+
+Arguments are typed and checked before they come (`Batch`, `Filter`, `Configuration`), answers are
+columns and numpy arrays. There is no JSON here, no filter dicts and no embedding of text. What an
+operation means, its order, its errors and its limits are said once: in these docstrings.
+
+Every operation may raise StorageError (the disk), ClosedError (after `close`) and DamagedError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection as AnyCollection
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.configuration import Changes, Configuration
+from vermilion.records import Batch
+from vermilion.types import Address, Database, Hits, Records, WriteResult
+from vermilion.where import Filter
+
+Column = Literal["vectors", "documents", "uris", "metadatas"]
+
+
+@dataclass(frozen=True)
+class CollectionInfo:
+    """What is known of a collection at the moment it was asked for.
+
+    `dimension` is None until the first vector is written. `schema` is the stored JSON of its
+    index schema, or None.
+    """
+
+    id: UUID
+    name: str
+    tenant: str
+    database: str
+    configuration: Configuration
+    metadata: dict[str, Any] | None
+    dimension: int | None
+    schema: dict[str, Any] | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where its records are."""
+        return Address(self.tenant, self.database, self.id)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which records: those with these ids, and matching this filter. None means all.
+
+    Ids that do not exist select nothing; an id named twice selects one record.
+    """
+
+    ids: list[str] | None = None
+    filter: Filter | None = None
+
+
+EVERYTHING = Selection()
+
+
+class Engine(Protocol):
+    """A database: tenants, databases, collections, records."""
+
+    # ── the whole ────────────────────────────────────────────────────────────────────────────────
+
+    def version(self) -> str:
+        """The release of the engine."""
+        ...
+
+    def max_batch_size(self) -> int:
+        """How many rows one write may carry."""
+        ...
+
+    def reset(self) -> None:
+        """Deletes everything; the default tenant and database are there again."""
+        ...
+
+    def close(self) -> None:
+        """Releases files, memory and threads. Closing twice is fine."""
+        ...
+
+    # ── tenants and databases ────────────────────────────────────────────────────────────────────
+
+    def create_tenant(self, name: str) -> None:
+        """Creates a tenant. Raises AlreadyExistsError."""
+        ...
+
+    def get_tenant(self, name: str) -> str:
+        """Returns the name. Raises NotFoundError."""
+        ...
+
+    def create_database(self, name: str, tenant: str) -> Database:
+        """Creates a database. Raises AlreadyExistsError, or NotFoundError for the tenant."""
+        ...
+
+    def get_database(self, name: str, tenant: str) -> Database:
+        """Returns the database. Raises NotFoundError."""
+        ...
+
+    def delete_database(self, name: str, tenant: str) -> None:
+        """Deletes a database with all its collections. Raises NotFoundError."""
+        ...
+
+    def list_databases(
+        self, tenant: str, limit: int | None = None, offset: int | None = None
+    ) -> list[Database]:
+        """The databases of a tenant by name; none when the tenant does not exist."""
+        ...
+
+    # ── collections ──────────────────────────────────────────────────────────────────────────────
+
+    def create_collection(
+        self,
+        name: str,
+        tenant: str,
+        database: str,
+        *,
+        configuration: Configuration,
+        metadata: dict[str, Any] | None = None,
+        schema: dict[str, Any] | None = None,
+        get_or_create: bool = False,
+    ) -> tuple[CollectionInfo, bool]:
+        """Creates a collection; the flag tells whether it is new.
+
+        With `get_or_create` an existing one of that name is returned as it is. Raises
+        AlreadyExistsError, or InvalidArgumentError when the database does not exist.
+        """
+        ...
+
+    def get_collection(self, name: str, tenant: str, database: str) -> CollectionInfo:
+        """The collection of that name. Raises NotFoundError."""
+        ...
+
+    def get_collection_by_id(self, address: Address) -> CollectionInfo:
+        """The collection with that id. Raises NotFoundError, also when it lives elsewhere."""
+        ...
+
+    def list_collections(
+        self, tenant: str, database: str, limit: int | None = None, offset: int | None = None
+    ) -> list[CollectionInfo]:
+        """The collections of a database in the order they were created."""
+        ...
+
+    def count_collections(self, tenant: str, database: str) -> int:
+        """How many collections the database has."""
+        ...
+
+    def modify_collection(
+        self,
+        address: Address,
+        *,
+        name: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        replace_metadata: bool = False,
+        configuration: Changes | None = None,
+    ) -> CollectionInfo:
+        """Renames, replaces the metadata as a whole, changes the configuration: all or nothing.
+
+        Raises NotFoundError, or AlreadyExistsError when another collection has the new name.
+        """
+        ...
+
+    def delete_collection(self, name: str, tenant: str, database: str) -> None:
+        """Deletes a collection and its records. Raises NotFoundError."""
+        ...
+
+    # ── records ──────────────────────────────────────────────────────────────────────────────────
+    # All raise NotFoundError when the collection does not exist (any more). A write is one
+    # transaction: all of its rows or none, and durable when it returns. The next read sees it, in
+    # this process and in every other. Vectors of another dimension than the collection's raise
+    # DimensionError; the first vector written to a collection without records sets it.
+
+    def add(self, address: Address, batch: Batch) -> WriteResult:
+        """Inserts rows; rows whose id exists are skipped and stay as they are."""
+        ...
+
+    def upsert(self, address: Address, batch: Batch) -> WriteResult:
+        """Inserts rows, or updates those whose id exists, as `update` does."""
+        ...
+
+    def update(self, address: Address, batch: Batch) -> WriteResult:
+        """Changes the cells that are given; ids that do not exist are left out.
+
+        A document, uri or vector is replaced. Metadata is merged key by key; None deletes a key. A
+        record keeps its place in the order.
+        """
+        ...
+
+    def delete(
+        self, address: Address, selection: Selection, limit: int | None = None
+    ) -> WriteResult:
+        """Deletes the selected records, at most `limit` of them, oldest first."""
+        ...
+
+    def get(
+        self,
+        address: Address,
+        selection: Selection = EVERYTHING,
+        columns: AnyCollection[Column] = (),
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> Records:
+        """The selected records in the order they were inserted."""
+        ...
+
+    def query(
+        self,
+        address: Address,
+        vectors: NDArray[np.float32],
+        k: int,
+        selection: Selection = EVERYTHING,
+        columns: AnyCollection[Column] = (),
+    ) -> list[Hits]:
+        """For each row of `vectors`, its nearest min(k, selected) records.
+
+        Ordered by distance, then insertion. The distance is squared Euclidean for l2, 1 - cosine
+        for cosine (1 where a vector is zero), 1 - dot product for ip; float32.
+        """
+        ...
+
+    def count(self, address: Address, selection: Selection = EVERYTHING) -> int:
+        """How many records are selected."""
+        ...

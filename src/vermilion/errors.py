@@ -1,0 +1,232 @@
+"""Every exception: its HTTP status, its name on the wire, and the moment it can happen.
+
+    VermilionError (also exported as ChromaError)
+    ├── InvalidArgumentError            the request cannot be understood or is not allowed
+    │   ├── ArgumentValueError          … and it is a ValueError, too
+    │   ├── ArgumentTypeError           … and it is a TypeError, too
+    │   ├── DimensionError              … also an InvalidDimensionException
+    │   └── UnknownDatabaseError        … also a NotFoundError
+    ├── DuplicateIDError                one call names the same id twice
+    ├── NotFoundError                   tenant, database or collection does not exist
+    ├── UniqueConstraintError
+    │   └── AlreadyExistsError          … also an InternalError, as embedded Chroma raises
+    ├── AuthorizationError, ChromaAuthError, RateLimitError, QuotaError
+    └── InternalError                   something broke that is not the caller's fault
+        ├── StorageError                the disk is full, read-only, locked or gone
+        ├── ClosedError                 the client was closed; also a RuntimeError
+        └── DamagedError                stored bytes are not what was written
+
+The names and statuses are those of Chroma, so that existing `except` clauses keep working. Where
+Chroma raises a less helpful class than it could, ours derives from both.
+"""
+
+from __future__ import annotations
+
+
+class VermilionError(Exception):
+    """Anything that Vermilion raises on purpose, apart from ValueError and TypeError."""
+
+    status = 400
+    label = "ChromaError"  # what name() answers
+    wire = "ChromaError"  # the "error" field of an HTTP answer
+    trace_id: str | None = None
+
+    def code(self) -> int:
+        """Returns the HTTP status that belongs to this error."""
+        return self.status
+
+    def message(self) -> str:
+        """Returns the text of this error."""
+        return ", ".join(map(str, self.args))
+
+    @classmethod
+    def name(cls) -> str:
+        """Returns the short name of this error."""
+        return cls.label
+
+
+ChromaError = VermilionError
+
+
+# ── the request is wrong ─────────────────────────────────────────────────────────────────────────
+
+
+class InvalidArgumentError(VermilionError):
+    """An argument cannot be understood or is not allowed."""
+
+    label = "InvalidArgument"
+    wire = "InvalidArgumentError"
+
+
+class ArgumentValueError(InvalidArgumentError, ValueError):
+    """An argument has the right type and an impossible value."""
+
+
+class ArgumentTypeError(InvalidArgumentError, TypeError):
+    """An argument has a type that cannot be used here."""
+
+
+class InvalidDimensionException(VermilionError):
+    """A vector has the wrong number of dimensions."""
+
+    label = "InvalidDimension"
+    wire = "InvalidDimension"
+
+
+class DimensionError(InvalidArgumentError, InvalidDimensionException):
+    """A vector does not have the dimension of its collection."""
+
+
+class DuplicateIDError(VermilionError):
+    """One call names the same id more than once."""
+
+    label = "DuplicateID"
+    wire = "DuplicateID"
+
+
+class InvalidUUIDError(VermilionError):
+    """A collection id is not a UUID."""
+
+    label = "InvalidUUID"
+    wire = "InvalidUUID"
+
+
+class InvalidHTTPVersion(VermilionError):
+    """The client speaks an HTTP version that the server does not."""
+
+    label = "InvalidHTTPVersion"
+    wire = "InvalidHTTPVersion"
+
+
+class BatchSizeExceededError(VermilionError):
+    """A batch is larger than a server accepts."""
+
+    status = 413
+    label = wire = "BatchSizeExceededError"
+
+
+# ── the thing is not there, or is already ────────────────────────────────────────────────────────
+
+
+class NotFoundError(VermilionError):
+    """The tenant, database or collection does not exist."""
+
+    status = 404
+    label = wire = "NotFoundError"
+
+
+class UnknownDatabaseError(InvalidArgumentError, NotFoundError):
+    """A collection cannot be created, because its database does not exist."""
+
+    status = 400
+    label = "InvalidArgument"
+    wire = "InvalidArgumentError"
+
+
+class IDAlreadyExistsError(VermilionError):
+    """A record with this id is already in the collection."""
+
+    status = 409
+    label = wire = "IDAlreadyExists"
+
+
+class UniqueConstraintError(VermilionError):
+    """The name is taken."""
+
+    status = 409
+    label = wire = "UniqueConstraintError"
+
+
+# ── the caller may not ───────────────────────────────────────────────────────────────────────────
+
+
+class ChromaAuthError(VermilionError):
+    """The caller is not allowed to do this."""
+
+    status = 403
+    label = wire = "AuthError"
+
+    def message(self) -> str:
+        """Returns a fixed text, so that a refusal tells nothing."""
+        return "Forbidden"
+
+
+class AuthorizationError(VermilionError):
+    """The caller is unknown, or the operation is switched off."""
+
+    status = 401
+    label = wire = "AuthorizationError"
+
+
+class RateLimitError(VermilionError):
+    """Too many requests."""
+
+    status = 429
+    label = wire = "RateLimitError"
+
+
+class QuotaError(VermilionError):
+    """A quota is used up."""
+
+    label = wire = "QuotaError"
+
+
+# ── the machine ──────────────────────────────────────────────────────────────────────────────────
+
+
+class InternalError(VermilionError):
+    """Something broke that is not the caller's fault."""
+
+    status = 500
+    label = wire = "InternalError"
+
+
+class AlreadyExistsError(UniqueConstraintError, InternalError):
+    """The tenant, database or collection exists already."""
+
+    status = 409
+    label = "UniqueConstraintError"
+    wire = "ChromaError"
+
+
+class StorageError(InternalError):
+    """The directory cannot be read or written: full, read-only, not a directory, gone."""
+
+
+class DamagedError(InternalError):
+    """Stored bytes are not what was written."""
+
+
+class ClosedError(InternalError, RuntimeError):
+    """The client, or the directory it had open, was closed."""
+
+
+class VersionMismatchError(VermilionError):
+    """The directory was written by a newer release than this one."""
+
+    status = 500
+    label = wire = "VersionMismatchError"
+
+
+# What the "error" field of an HTTP answer means to a client.
+error_types: dict[str, type[VermilionError]] = {
+    kind.wire: kind
+    for kind in (
+        InvalidDimensionException,
+        InvalidArgumentError,
+        IDAlreadyExistsError,
+        DuplicateIDError,
+        InvalidUUIDError,
+        InvalidHTTPVersion,
+        ChromaAuthError,
+        AuthorizationError,
+        NotFoundError,
+        UniqueConstraintError,
+        BatchSizeExceededError,
+        VersionMismatchError,
+        InternalError,
+        RateLimitError,
+        QuotaError,
+        VermilionError,
+    )
+}

@@ -1,0 +1,290 @@
+"""The catalogue: which tenants, databases and collections exist, and how each was configured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import apsw
+
+from vermilion.configuration import Changes, Configuration
+from vermilion.engine import CollectionInfo
+from vermilion.errors import (
+    AlreadyExistsError,
+    NotFoundError,
+    UnknownDatabaseError,
+    VersionMismatchError,
+)
+from vermilion.local.rows import decode_metadata, encode_metadata
+from vermilion.local.sqlite import Database as File
+from vermilion.local.sqlite import create_file, script
+from vermilion.types import Address, Database, Durability
+
+FORMAT = 1
+PAGE_SIZE = 4096
+
+_COLLECTION = (
+    "select c.id, c.name, d.tenant, d.name, c.configuration, c.metadata, c.schema"
+    " from collections c join databases d on d.id = c.database "
+)
+
+
+class Catalogue:
+    """The catalogue of one directory, or one in memory when `path` is None."""
+
+    def __init__(self, path: Path | None, durability: Durability) -> None:
+        text = script("catalogue.sql")
+        self._file = File(path, durability=durability, script=text)
+        if path is not None and not path.exists():
+            with self._file.exclusive():
+                if not path.exists():  # another process may have been first
+                    create_file(path, PAGE_SIZE, text)
+        with self._file.reading() as connection:
+            _check_format(connection)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keeps every other writer of the catalogue waiting."""
+        with self._file.exclusive():
+            yield
+
+    # ── tenants and databases ────────────────────────────────────────────────────────────────────
+
+    def create_tenant(self, name: str) -> None:
+        """Adds a tenant."""
+        with self._file.writing() as connection:
+            if _has_tenant(connection, name):
+                raise AlreadyExistsError(f"Tenant [{name}] already exists")
+            connection.execute("insert into tenants (name) values (?)", (name,))
+
+    def get_tenant(self, name: str) -> str:
+        """The name, if there is such a tenant."""
+        with self._file.reading() as connection:
+            _need_tenant(connection, name)
+        return name
+
+    def create_database(self, name: str, tenant: str) -> Database:
+        """Adds a database."""
+        database = Database(uuid4(), name, tenant)
+        with self._file.writing() as connection:
+            _need_tenant(connection, tenant)
+            if _database_id(connection, name, tenant) is not None:
+                raise AlreadyExistsError(f"Database [{name}] already exists")
+            connection.execute(
+                "insert into databases (id, tenant, name) values (?, ?, ?)",
+                (str(database.id), tenant, name),
+            )
+        return database
+
+    def get_database(self, name: str, tenant: str) -> Database:
+        """The database of that name."""
+        with self._file.reading() as connection:
+            id = _database_id(connection, name, tenant)
+        if id is None:
+            raise NotFoundError(f"Database [{name}] not found. Are you sure it exists?")
+        return Database(UUID(id), name, tenant)
+
+    def delete_database(self, name: str, tenant: str) -> list[UUID]:
+        """Removes a database; returns the ids of the collections that went with it."""
+        with self._file.writing() as connection:
+            id = _database_id(connection, name, tenant)
+            if id is None:
+                raise NotFoundError(f"Database [{name}] not found")
+            gone = connection.execute(
+                "delete from collections where database = ? returning id", (id,)
+            ).fetchall()
+            connection.execute("delete from databases where id = ?", (id,))
+        return [UUID(str(collection)) for (collection,) in gone]
+
+    def list_databases(self, tenant: str, limit: int | None, offset: int | None) -> list[Database]:
+        """The databases of a tenant by name."""
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                "select id, name from databases where tenant = ? order by name limit ? offset ?",
+                (tenant, -1 if limit is None else limit, offset or 0),
+            ).fetchall()
+        return [Database(UUID(str(id)), str(name), tenant) for id, name in rows]
+
+    # ── collections ──────────────────────────────────────────────────────────────────────────────
+
+    def create_collection(
+        self, info: CollectionInfo, get_or_create: bool
+    ) -> tuple[CollectionInfo, bool]:
+        """Adds a collection, or returns the one of that name; the flag tells whether it is new."""
+        with self._file.writing() as connection:
+            database = _database_id(connection, info.database, info.tenant)
+            if database is None:
+                raise UnknownDatabaseError(f"Database [{info.database}] does not exist")
+            found = _by_name(connection, info.name, info.tenant, info.database)
+            if found is not None:
+                if not get_or_create:
+                    raise AlreadyExistsError(f"Collection [{info.name}] already exists")
+                return found, False
+            connection.execute(
+                "insert into collections (id, database, name, metadata, configuration, schema)"
+                " values (?, ?, ?, ?, ?, ?)",
+                (str(info.id), database, info.name, *_stored(info)),
+            )
+        return info, True
+
+    def get_collection(self, name: str, tenant: str, database: str) -> CollectionInfo:
+        """The collection of that name."""
+        with self._file.reading() as connection:
+            return _need(_by_name(connection, name, tenant, database), name)
+
+    def get_collection_by_id(self, address: Address) -> CollectionInfo:
+        """The collection with that id, in that database."""
+        with self._file.reading() as connection:
+            return _need(_by_id(connection, address), str(address.collection))
+
+    def list_collections(
+        self, tenant: str, database: str, limit: int | None, offset: int | None
+    ) -> list[CollectionInfo]:
+        """The collections of a database in the order of creation."""
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                _COLLECTION + "where d.tenant = ? and d.name = ? order by c.key limit ? offset ?",
+                (tenant, database, -1 if limit is None else limit, offset or 0),
+            ).fetchall()
+        return [_info(row) for row in rows]
+
+    def count_collections(self, tenant: str, database: str) -> int:
+        """How many collections a database has."""
+        with self._file.reading() as connection:
+            count: int = connection.execute(
+                "select count(*) from collections c join databases d on d.id = c.database"
+                " where d.tenant = ? and d.name = ?",
+                (tenant, database),
+            ).get
+        return count
+
+    def modify_collection(
+        self,
+        address: Address,
+        name: str | None,
+        metadata: dict[str, Any] | None,
+        replace_metadata: bool,
+        configuration: Changes | None,
+    ) -> CollectionInfo:
+        """Changes what is given, all of it or nothing."""
+        with self._file.writing() as connection:
+            info = _need(_by_id(connection, address), str(address.collection))
+            if name is not None and name != info.name:
+                if _by_name(connection, name, address.tenant, address.database) is not None:
+                    raise AlreadyExistsError(f"Collection [{name}] already exists")
+                info = replace(info, name=name)
+            if replace_metadata:
+                info = replace(info, metadata=metadata)
+            if configuration is not None:
+                info = replace(info, configuration=configuration.apply(info.configuration))
+            connection.execute(
+                "update collections set name = ?, metadata = ?, configuration = ?, schema = ?"
+                " where id = ?",
+                (info.name, *_stored(info), str(info.id)),
+            )
+        return info
+
+    def delete_collection(self, name: str, tenant: str, database: str) -> UUID:
+        """Removes a collection and returns its id."""
+        with self._file.writing() as connection:
+            info = _need(_by_name(connection, name, tenant, database), name)
+            connection.execute("delete from collections where id = ?", (str(info.id),))
+        return info.id
+
+    def collection_ids(self) -> set[UUID]:
+        """The ids of all collections of all databases."""
+        with self._file.reading() as connection:
+            rows = connection.execute("select id from collections").fetchall()
+        return {UUID(str(id)) for (id,) in rows}
+
+    def reset(self) -> list[UUID]:
+        """Removes everything but the defaults; returns the ids of the collections that went."""
+        with self._file.writing() as connection:
+            gone = connection.execute("delete from collections returning id").fetchall()
+            connection.execute(
+                "delete from databases where (tenant, name) <> ('default_tenant', "
+                "'default_database')"
+            )
+            connection.execute("delete from tenants where name <> 'default_tenant'")
+        return [UUID(str(id)) for (id,) in gone]
+
+
+# ── inside a transaction ─────────────────────────────────────────────────────────────────────────
+
+
+def _check_format(connection: apsw.Connection) -> None:
+    format = connection.execute("select format from head").get
+    if not isinstance(format, int) or format > FORMAT:
+        raise VersionMismatchError(
+            f"The directory is of format {format}, this release reads up to {FORMAT}"
+        )
+
+
+def _has_tenant(connection: apsw.Connection, name: str) -> bool:
+    return connection.execute("select 1 from tenants where name = ?", (name,)).get is not None
+
+
+def _need_tenant(connection: apsw.Connection, name: str) -> None:
+    if not _has_tenant(connection, name):
+        raise NotFoundError(f"Tenant [{name}] not found")
+
+
+def _database_id(connection: apsw.Connection, name: str, tenant: str) -> str | None:
+    id: str | None = connection.execute(
+        "select id from databases where tenant = ? and name = ?", (tenant, name)
+    ).get
+    return id
+
+
+def _by_name(
+    connection: apsw.Connection, name: str, tenant: str, database: str
+) -> CollectionInfo | None:
+    row = connection.execute(
+        _COLLECTION + "where d.tenant = ? and d.name = ? and c.name = ?", (tenant, database, name)
+    ).get
+    return None if row is None else _info(row)
+
+
+def _by_id(connection: apsw.Connection, address: Address) -> CollectionInfo | None:
+    row = connection.execute(
+        _COLLECTION + "where c.id = ? and d.tenant = ? and d.name = ?",
+        (str(address.collection), address.tenant, address.database),
+    ).get
+    return None if row is None else _info(row)
+
+
+def _need(info: CollectionInfo | None, name: str) -> CollectionInfo:
+    if info is None:
+        raise NotFoundError(f"Collection [{name}] does not exist")
+    return info
+
+
+def _info(row: Any) -> CollectionInfo:
+    id, name, tenant, database, configuration, metadata, schema = row
+    return CollectionInfo(
+        id=UUID(id),
+        name=name,
+        tenant=tenant,
+        database=database,
+        configuration=Configuration.from_stored(json.loads(configuration)),
+        metadata=decode_metadata(metadata),
+        dimension=None,
+        schema=None if schema is None else json.loads(schema),
+    )
+
+
+def _stored(info: CollectionInfo) -> tuple[str | None, str, str | None]:
+    return (
+        encode_metadata(info.metadata),
+        json.dumps(info.configuration.to_stored()),
+        None if info.schema is None else json.dumps(info.schema),
+    )

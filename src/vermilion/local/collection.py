@@ -1,0 +1,168 @@
+"""One collection of the local engine: its store, its indexes, and the operations on records.
+
+The store's file is made by the first write, so a collection without records costs no file.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from collections.abc import Collection as AnyCollection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.engine import Column, Selection
+from vermilion.local import planner
+from vermilion.local.indexer import Indexer
+from vermilion.local.snapshot import Keys, no_records
+from vermilion.local.store import Store
+from vermilion.records import Batch
+from vermilion.types import Hits, Records, Space, WriteResult
+
+# Finds the store of a collection; with True it is made if need be, with the dimension given.
+FindStore = Callable[[bool, int | None], Store | None]
+
+
+class LocalCollection:
+    """Records of one collection. `find` gives its store when there is one."""
+
+    def __init__(self, space: Space, find: FindStore) -> None:
+        self._space = space
+        self._find = find
+        self._guard = threading.Lock()
+        self._opened: tuple[Store, Indexer] | None = None
+
+    def close(self) -> None:
+        """Closes the store and drops the indexes."""
+        with self._guard:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened[0].close()
+
+    def drop(self) -> None:
+        """Marks the records as deleted, for everybody who has them open, and closes."""
+        opened = self._open(make=False)
+        if opened is not None:
+            opened[0].drop()
+        self.close()
+
+    # ── writes ───────────────────────────────────────────────────────────────────────────────────
+
+    def add(self, batch: Batch) -> WriteResult:
+        """See Engine.add."""
+        with self._make(batch)[0].writing() as transaction:
+            return transaction.add(batch)
+
+    def upsert(self, batch: Batch) -> WriteResult:
+        """See Engine.upsert."""
+        with self._make(batch)[0].writing() as transaction:
+            return transaction.upsert(batch)
+
+    def update(self, batch: Batch) -> WriteResult:
+        """See Engine.update."""
+        opened = self._open(make=False)
+        if opened is None:
+            return WriteResult(missing=len(batch))
+        with opened[0].writing() as transaction:
+            return transaction.update(batch)
+
+    def delete(self, selection: Selection, limit: int | None) -> WriteResult:
+        """See Engine.delete."""
+        asked = len(set(selection.ids or ()))
+        opened = self._open(make=False)
+        if opened is None:
+            return WriteResult(missing=asked)
+        store, indexer = opened
+        if selection.filter is None and selection.ids is not None:
+            with store.writing() as transaction:
+                found = transaction.keys_of(selection.ids).values()
+                keys = np.sort(np.fromiter(found, np.int64, len(found)))[:limit]
+                return WriteResult(
+                    deleted=transaction.delete(keys), missing=max(0, asked - len(found))
+                )
+        columns = planner.needs_columns(selection)
+        with indexer.writing(columns=columns) as (transaction, moment):
+            keys = planner.select_keys(moment, selection)[:limit]
+            return WriteResult(deleted=transaction.delete(keys))
+
+    # ── reads ────────────────────────────────────────────────────────────────────────────────────
+
+    def get(
+        self,
+        selection: Selection,
+        columns: AnyCollection[Column],
+        limit: int | None,
+        offset: int | None,
+    ) -> Records:
+        """See Engine.get."""
+        opened = self._open(make=False)
+        if opened is None:
+            return no_records(columns)
+        store, indexer = opened
+        if selection.filter is None and (selection.ids is not None or not offset):
+            with store.reading() as snapshot:
+                if selection.ids is None:
+                    keys = snapshot.page_of_keys(limit)
+                else:
+                    found = snapshot.keys_of(selection.ids).values()
+                    keys = _page(np.sort(np.fromiter(found, np.int64, len(found))), limit, offset)
+                return snapshot.records(keys, columns)
+        with indexer.reading(columns=planner.needs_columns(selection)) as moment:
+            keys = _page(planner.select_keys(moment, selection), limit, offset)
+            return moment.snapshot.records(keys, columns)
+
+    def query(
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        selection: Selection,
+        columns: AnyCollection[Column],
+    ) -> list[Hits]:
+        """See Engine.query."""
+        opened = self._open(make=False)
+        if opened is None:
+            return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
+        needed = planner.needs_columns(selection)
+        with opened[1].reading(columns=needed, vectors=True) as moment:
+            return planner.nearest(moment, vectors, k, selection, columns)
+
+    def count(self, selection: Selection) -> int:
+        """See Engine.count."""
+        opened = self._open(make=False)
+        if opened is None:
+            return 0
+        store, indexer = opened
+        if selection == Selection():
+            with store.reading() as snapshot:
+                return snapshot.head.rows
+        with indexer.reading(columns=planner.needs_columns(selection)) as moment:
+            return len(planner.select(moment, selection))
+
+    def dimension(self) -> int | None:
+        """The dimension of its vectors, when one was ever written."""
+        opened = self._open(make=False)
+        if opened is None:
+            return None
+        with opened[0].reading() as snapshot:
+            return snapshot.head.dimension
+
+    # ── opening ──────────────────────────────────────────────────────────────────────────────────
+
+    def _make(self, batch: Batch) -> tuple[Store, Indexer]:
+        opened = self._open(make=True, dimension=batch.dimension)
+        assert opened is not None, "a store that is asked for with make=True is there"
+        return opened
+
+    def _open(self, make: bool, dimension: int | None = None) -> tuple[Store, Indexer] | None:
+        with self._guard:
+            if self._opened is None:
+                store = self._find(make, dimension)
+                if store is not None:
+                    self._opened = store, Indexer(store, self._space)
+            return self._opened
+
+
+def _page(keys: Keys, limit: int | None, offset: int | None) -> Keys:
+    start = offset or 0
+    return keys[start : None if limit is None else start + limit]

@@ -1,0 +1,55 @@
+"""How a record is written down: its metadata as JSON, its checksum, the hash of its id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+from zlib import crc32
+
+from vermilion.types import TYPE_KEY, SparseVector
+
+_encoder = json.JSONEncoder(
+    ensure_ascii=False,
+    allow_nan=False,
+    separators=(",", ":"),
+    default=SparseVector.to_dict,  # the only value that JSON does not know
+)
+
+
+def encode_metadata(metadata: Mapping[str, Any] | None) -> str | None:
+    """Metadata as JSON; keys without a value are left out, and nothing at all is None."""
+    if not metadata:
+        return None
+    present = {key: value for key, value in metadata.items() if value is not None}
+    return _encoder.encode(present) if present else None
+
+
+def decode_metadata(text: str | None) -> dict[str, Any] | None:
+    """The metadata that `encode_metadata` wrote."""
+    if text is None:
+        return None
+    metadata: dict[str, Any] = json.loads(text)
+    if TYPE_KEY in text:
+        for key, value in metadata.items():
+            if isinstance(value, dict):
+                metadata[key] = SparseVector.from_dict(value)
+    return metadata
+
+
+def merge_metadata(stored: str | None, changes: Mapping[str, Any]) -> str | None:
+    """Stored metadata after an update: given keys are replaced, those given as None removed."""
+    return encode_metadata({**(decode_metadata(stored) or {}), **changes})
+
+
+def checksum(id: str, document: str | None, uri: str | None, metadata: str | None) -> int:
+    """A CRC over the cells of a record, absent ones told from empty ones."""
+    cells = (id, document, uri, metadata)
+    shape = "".join("-" if cell is None else "+" for cell in cells)
+    return crc32("\x1f".join((shape, *(cell or "" for cell in cells))).encode())
+
+
+def hash_id(id: str) -> int:
+    """64 bits of the id as a signed integer. Equal hashes are told apart by the id itself."""
+    return int.from_bytes(blake2b(id.encode(), digest_size=8).digest(), "big", signed=True)

@@ -1,0 +1,211 @@
+"""A snapshot: one moment of a collection, seen from inside a read transaction.
+
+It does not outlive the call that opened it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.engine import Column
+from vermilion.errors import DamagedError, NotFoundError, VersionMismatchError
+from vermilion.local.rows import decode_metadata, hash_id
+from vermilion.types import Records
+
+FORMAT = 1
+
+# What a log entry says of its keys.
+VECTOR, CELLS, DELETED = 1, 2, 4
+
+Keys = NDArray[np.int64]
+
+# The cells of records, in the order of the keys given.
+CELLS_OF = (
+    "select r.id, r.document, r.uri, r.metadata"
+    " from carray(?1) c cross join records r on r.key = c.value"
+)
+
+
+@dataclass
+class Head:
+    """Where the collection stands: the one row of the table of that name."""
+
+    format: int
+    seq: int
+    floor: int
+    rows: int
+    next_key: int
+    folded: int
+    dimension: int | None
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Touched:
+    """Which keys the log says have changed since some moment, ascending.
+
+    `vectors` holds those whose vector is new or gone; the others kept theirs.
+    """
+
+    keys: Keys
+    vectors: Keys
+
+
+class Snapshot:
+    """One moment of a collection."""
+
+    def __init__(self, connection: apsw.Connection, name: str) -> None:
+        self._connection = connection
+        self.head = self._head(name)
+
+    def _head(self, name: str) -> Head:
+        row = self._connection.execute(
+            "select format, seq, floor, rows, next_key, folded, dimension, dropped from head"
+        ).get
+        head = Head(*row)
+        if head.dropped:
+            raise NotFoundError(f"Collection [{name}] does not exist")
+        if head.format > FORMAT:
+            raise VersionMismatchError(
+                f"Collection [{name}] is of format {head.format}, this release reads up to {FORMAT}"
+            )
+        return head
+
+    # ── keys ─────────────────────────────────────────────────────────────────────────────────────
+
+    def keys_of(self, ids: Sequence[str]) -> dict[str, int]:
+        """From each id that exists to its key."""
+        if not ids or not self.head.rows:
+            return {}
+        hashes = np.fromiter(map(hash_id, ids), np.int64, len(ids))
+        found = self._connection.execute(
+            "select r.id, r.key from ("
+            " select i.key from carray(?1) c cross join ids i on i.hash = c.value"
+            " union all"
+            " select i.key from carray(?1) c cross join recent_ids i on i.hash = c.value"
+            ") f cross join records r on r.key = f.key",
+            (apsw.carray(hashes),),
+        )
+        wanted = set(ids)
+        return {id: key for id, key in found if id in wanted}
+
+    def all_keys(self) -> Keys:
+        """The keys of all records, ascending."""
+        rows = self._connection.execute("select key from ids union all select key from recent_ids")
+        keys = np.fromiter((key for (key,) in rows), np.int64, -1)
+        keys.sort()
+        return keys
+
+    def page_of_keys(self, limit: int | None) -> Keys:
+        """The first keys, ascending."""
+        if limit is None or limit >= self.head.rows:
+            return self.all_keys()
+        rows = self._connection.execute("select key from records order by key limit ?", (limit,))
+        return np.fromiter((key for (key,) in rows), np.int64, -1)
+
+    def present(self, keys: Keys) -> Keys:
+        """Those of the keys that have a record, in the order given."""
+        rows = self._for_keys(
+            "select r.key from carray(?1) c cross join records r on r.key = c.value", keys
+        )
+        return np.fromiter((key for (key,) in rows), np.int64, -1)
+
+    def touched_since(self, seq: int) -> Touched | None:
+        """What the log says happened after `seq`; None when it does not reach back so far."""
+        if seq < self.head.floor:
+            return None
+        runs: list[tuple[int, int, int]] = self._connection.execute(
+            "select lo, hi, what from log where seq > ? order by seq", (seq,)
+        ).fetchall()  # type: ignore[assignment]  # the table's columns are integers
+        return Touched(
+            _expand((lo, hi) for lo, hi, _ in runs),
+            _expand((lo, hi) for lo, hi, what in runs if what & (VECTOR | DELETED)),
+        )
+
+    # ── cells, in the order of the keys ──────────────────────────────────────────────────────────
+
+    def records(self, keys: Keys, columns: Collection[Column] = ()) -> Records:
+        """The rows with these keys, in their order."""
+        if not len(keys):
+            return no_records(columns, self.head.dimension)
+        vectors = self.vectors(keys) if "vectors" in columns else None
+        if not {"documents", "uris", "metadatas"} & set(columns):
+            return Records(self._ids(keys), vectors)
+        rows = self._all(self._for_keys(CELLS_OF, keys), keys)
+        ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
+        return Records(
+            ids,
+            vectors,
+            documents if "documents" in columns else None,
+            uris if "uris" in columns else None,
+            [decode_metadata(text) for text in metadatas] if "metadatas" in columns else None,
+        )
+
+    def vectors(self, keys: Keys) -> NDArray[np.float32]:
+        """The vectors with these keys, in their order, shape (n, dimension)."""
+        dimension = self.head.dimension or 0
+        rows = self._for_keys(
+            "select v.vector from carray(?1) c cross join vectors v on v.key = c.value", keys
+        )
+        joined = b"".join(vector for (vector,) in rows)
+        if len(joined) != 4 * dimension * len(keys):
+            raise DamagedError(f"{len(keys)} vectors were looked up, and not all are there")
+        return np.frombuffer(joined, "<f4").reshape(len(keys), dimension)
+
+    def metadatas(self, keys: Keys) -> Iterator[dict[str, Any] | None]:
+        """The metadata with these keys, in their order."""
+        rows = self._for_keys(
+            "select r.metadata from carray(?1) c cross join records r on r.key = c.value", keys
+        )
+        return (decode_metadata(text) for (text,) in rows)
+
+    def documents(self, keys: Keys) -> Iterator[str | None]:
+        """The documents with these keys, in their order."""
+        rows = self._for_keys(
+            "select r.document from carray(?1) c cross join records r on r.key = c.value", keys
+        )
+        return (document for (document,) in rows)
+
+    def _ids(self, keys: Keys) -> list[str]:
+        rows = self._for_keys(
+            "select r.id from carray(?1) c cross join records r on r.key = c.value", keys
+        )
+        return [id for (id,) in self._all(rows, keys)]
+
+    def _for_keys(self, statement: str, keys: Keys) -> Iterable[Any]:
+        """The rows of a statement whose ?1 is an array of keys; no keys, no rows."""
+        if not len(keys):
+            return ()
+        array = apsw.carray(np.ascontiguousarray(keys, dtype=np.int64))
+        return self._connection.execute(statement, (array,))
+
+    def _all(self, rows: Iterable[Any], keys: Keys) -> list[Any]:
+        found = list(rows)
+        if len(found) != len(keys):
+            raise DamagedError(f"{len(keys)} records were looked up, and {len(found)} are there")
+        return found
+
+
+def _expand(runs: Iterable[tuple[int, int]]) -> Keys:
+    """The distinct keys of runs (lo, hi), ascending.
+
+    >>> _expand([(5, 7), (2, 2), (6, 8)]).tolist()
+    [2, 5, 6, 7, 8]
+    """
+    pieces = [np.arange(lo, hi + 1, dtype=np.int64) for lo, hi in runs]
+    return np.unique(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
+
+
+def no_records(columns: Collection[Column], dimension: int | None = None) -> Records:
+    """An answer without rows: the columns that were asked for are there, and empty."""
+    return Records(
+        [],
+        np.empty((0, dimension or 0), np.float32) if "vectors" in columns else None,
+        *([] if name in columns else None for name in ("documents", "uris", "metadatas")),
+    )

@@ -1,0 +1,223 @@
+"""Connections to one SQLite file: any number of readers beside one writer.
+
+A read is a deferred transaction that ends with the call that began it. A write takes the thread
+lock, then the file lock, then BEGIN IMMEDIATE: writers queue instead of failing. SQLite's errors
+leave as ours.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import apsw
+
+from vermilion.errors import ClosedError, DamagedError, InternalError, StorageError
+from vermilion.local.lock import FileLock, ThreadLock
+from vermilion.types import Durability
+
+# Older releases can lose a committed transaction when the WAL is reset (fixed in 3.51.3).
+OLDEST_SQLITE = 3_051_003
+# A longer WAL is copied into the database by whichever writer finds it so.
+WAL_BYTES = 32 * 2**20
+MMAP_BYTES = 2**30
+BUSY_MS = 60_000
+CHECKPOINT_BUSY_MS = 200
+
+if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
+    raise ImportError(
+        f"apsw carries SQLite {apsw.sqlite_lib_version()}, and releases before 3.51.3 can lose "
+        "committed data: pip install --upgrade apsw"
+    )
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turns SQLite's errors about the disk into ours; `what` names the file."""
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise DamagedError(f"{what} is damaged: {error}") from error
+    except apsw.FullError as error:
+        raise StorageError(f"{what}: the disk is full, nothing was written") from error
+    except apsw.ReadOnlyError as error:
+        raise StorageError(f"{what} is read-only: {error}") from error
+    except apsw.CantOpenError as error:
+        raise StorageError(f"{what} cannot be opened: {error}") from error
+    except (apsw.IOError, apsw.BusyError, apsw.LockedError, apsw.NoMemError) as error:
+        raise StorageError(f"{what}: {error}") from error
+    except apsw.ConnectionClosedError as error:
+        raise ClosedError(f"{what} was closed") from error
+    except apsw.Error as error:
+        raise InternalError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def create_file(path: Path, page_size: int, script: str) -> None:
+    """Makes a database file that is complete from the moment it has its name."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    draft.unlink(missing_ok=True)
+    with translated(str(path)):
+        connection = apsw.Connection(os.fspath(draft))
+        try:
+            prepare(connection, page_size, script)
+            connection.pragma("journal_mode", "wal")
+        finally:
+            connection.close()
+    os.replace(draft, path)
+    sync_directory(path.parent)
+
+
+def prepare(connection: apsw.Connection, page_size: int, script: str) -> None:
+    """Sets what can only be set in an empty file, and makes the tables."""
+    connection.pragma("page_size", page_size)
+    connection.pragma("auto_vacuum", 2)  # incremental: freed pages can be given back
+    connection.execute(f"begin; {script}; commit")
+
+
+def sync_directory(path: Path) -> None:
+    """Makes a rename in this directory survive a power cut, where the system offers it."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def script(name: str) -> str:
+    """The text of a .sql file that stands beside this module."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+class Database:
+    """One SQLite file, or one in memory when `path` is None."""
+
+    def __init__(
+        self, path: Path | None, *, durability: Durability = "full", script: str = ""
+    ) -> None:
+        self._path = path
+        self._durability = durability
+        self._idle: list[apsw.Connection] = []
+        self._open: set[apsw.Connection] = set()
+        self._guard = threading.RLock()
+        self._closed = False
+        self._write_lock: Callable[[], AbstractContextManager[None]]
+        if path is None:
+            self._write_lock = ThreadLock()
+            self._memory: apsw.Connection | None = apsw.Connection(":memory:")
+            prepare(self._memory, 4096, script)
+        else:
+            self._write_lock = FileLock(path.with_suffix(".lock"))
+            self._memory = None
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return "the database in memory" if self._path is None else str(self._path)
+
+    @contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """A connection inside a read transaction: it sees one moment of the file."""
+        with self._connection() as connection:
+            connection.execute("begin")
+            try:
+                yield connection
+            finally:
+                _end(connection, "commit")
+
+    @contextmanager
+    def writing(self) -> Iterator[apsw.Connection]:
+        """A connection inside a write transaction, committed unless the block raises."""
+        with self._write_lock(), self._connection() as connection:
+            connection.execute("begin immediate")
+            try:
+                yield connection
+                connection.execute("commit")
+            except BaseException:
+                _end(connection, "rollback")
+                raise
+            self._shorten_wal(connection)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """The lock that every writer of this file waits for."""
+        return self._write_lock()
+
+    def close(self) -> None:
+        """Closes every connection; calls that still run fail with ClosedError."""
+        with self._guard:
+            self._closed = True
+            connections = [*self._open, *([self._memory] if self._memory else ())]
+            self._open.clear()
+            self._idle.clear()
+            self._memory = None
+        for connection in connections:
+            connection.close(force=True)
+
+    @contextmanager
+    def _connection(self) -> Iterator[apsw.Connection]:
+        with translated(self.name):
+            if self._path is None:
+                with self._guard:  # one connection is all that sees a database in memory
+                    if self._memory is None:
+                        raise ClosedError(f"{self.name} was closed")
+                    yield self._memory
+                return
+            connection = self._take()
+            try:
+                yield connection
+            finally:
+                with self._guard:
+                    if connection in self._open:
+                        self._idle.append(connection)
+
+    def _take(self) -> apsw.Connection:
+        with self._guard:
+            if self._closed:
+                raise ClosedError(f"{self.name} was closed")
+            if self._idle:
+                return self._idle.pop()
+            connection = self._connect()
+            self._open.add(connection)
+            return connection
+
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
+        connection.set_busy_timeout(BUSY_MS)
+        connection.pragma("synchronous", self._durability)
+        connection.pragma("wal_autocheckpoint", 0)
+        connection.pragma("mmap_size", MMAP_BYTES)
+        connection.pragma("secure_delete", True)
+        connection.pragma("temp_store", "memory")
+        return connection
+
+    def _shorten_wal(self, connection: apsw.Connection) -> None:
+        """Copies a long WAL into the database, for a bounded time: readers may be in the way."""
+        if self._path is None:
+            return
+        try:
+            length = os.stat(f"{self._path}-wal").st_size
+        except FileNotFoundError:
+            return
+        if length < WAL_BYTES:
+            return
+        connection.set_busy_timeout(CHECKPOINT_BUSY_MS)
+        try:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+        except apsw.BusyError:
+            pass  # the next writer tries again
+        finally:
+            connection.set_busy_timeout(BUSY_MS)
+
+
+def _end(connection: apsw.Connection, how: Literal["commit", "rollback"]) -> None:
+    """Ends the transaction, unless SQLite or `close` ended it already."""
+    try:
+        if not connection.get_autocommit():
+            connection.execute(how)
+    except apsw.ConnectionClosedError:
+        pass

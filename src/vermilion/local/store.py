@@ -1,0 +1,64 @@
+"""The store: the records of one collection, the truth that every index is fed from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vermilion.local.snapshot import Snapshot
+from vermilion.local.sqlite import Database, create_file, script
+from vermilion.local.transaction import Transaction
+from vermilion.types import Durability
+
+
+class Store:
+    """The file of one collection, or its place in memory."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self.name = name
+
+    @classmethod
+    def in_memory(cls, name: str) -> Store:
+        """A new store that lives as long as the process."""
+        return cls(Database(None, script=script("store.sql")), name)
+
+    @classmethod
+    def open(cls, path: Path, name: str, durability: Durability) -> Store:
+        """The store in an existing file."""
+        return cls(Database(path, durability=durability), name)
+
+    @staticmethod
+    def create(path: Path, dimension: int | None) -> None:
+        """Makes the file, with pages that fit vectors of this dimension."""
+        create_file(path, _page_size(dimension), script("store.sql"))
+
+    @contextmanager
+    def reading(self) -> Iterator[Snapshot]:
+        """This moment of the collection."""
+        with self._database.reading() as connection:
+            yield Snapshot(connection, self.name)
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """A transaction, committed unless the block raises; writers queue."""
+        with self._database.writing() as connection:
+            yield Transaction(connection, self.name)
+
+    def drop(self) -> None:
+        """Marks the collection as deleted, for whoever still has it open, here or elsewhere."""
+        with self._database.writing() as connection:
+            connection.execute("update head set dropped = 1")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._database.close()
+
+
+def _page_size(dimension: int | None) -> int:
+    """Pages on which vectors leave little room unused: 1.07 times their size instead of 1.34."""
+    for limit, size in ((384, 8192), (768, 16384), (1536, 32768)):
+        if (dimension or 0) <= limit:
+            return size
+    return 65536

@@ -1,0 +1,257 @@
+"""A transaction: a snapshot of a collection that may write.
+
+Every method is one kind of write. It changes records and vectors, keeps the id tables in step,
+writes a log entry for each run of changed keys, and counts what it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from zlib import crc32
+
+import numpy as np
+
+from vermilion.errors import ArgumentValueError, DimensionError
+from vermilion.local.rows import checksum, encode_metadata, hash_id, merge_metadata
+from vermilion.local.snapshot import CELLS, CELLS_OF, DELETED, VECTOR, Keys, Snapshot
+from vermilion.records import Batch
+from vermilion.types import WriteResult
+
+# The small table of ids is folded into the large one when it has this many rows.
+FOLD_IDS = 50_000
+# So many entries of the log are kept for readers that are behind; who is further back starts over.
+LOG_ENTRIES = 20_000
+
+
+class Transaction(Snapshot):
+    """One write, all or nothing."""
+
+    def add(self, batch: Batch) -> WriteResult:
+        """Inserts the rows whose id is new."""
+        self._check_dimension(batch)
+        taken = self.keys_of(batch.ids)
+        rows = [row for row, id in enumerate(batch.ids) if id not in taken]
+        self._insert(batch, rows)
+        self._finish()
+        return WriteResult(inserted=len(rows), skipped=len(batch) - len(rows))
+
+    def upsert(self, batch: Batch) -> WriteResult:
+        """Updates the rows whose id exists and inserts the others."""
+        self._check_dimension(batch)
+        keys = self.keys_of(batch.ids)
+        new = [row for row, id in enumerate(batch.ids) if id not in keys]
+        updated = self._change(batch, keys)
+        self._insert(batch, new)
+        self._finish()
+        return WriteResult(
+            inserted=len(new), updated=updated, unchanged=len(batch) - len(new) - updated
+        )
+
+    def update(self, batch: Batch) -> WriteResult:
+        """Updates the rows whose id exists."""
+        self._check_dimension(batch)
+        keys = self.keys_of(batch.ids)
+        updated = self._change(batch, keys)
+        self._finish()
+        return WriteResult(
+            updated=updated, unchanged=len(keys) - updated, missing=len(batch) - len(keys)
+        )
+
+    def delete(self, keys: Keys) -> int:
+        """Deletes the records with these keys, and tells how many there were."""
+        keys = np.sort(keys)
+        rows = list(
+            self._for_keys(
+                "select r.id, r.key from carray(?1) c cross join records r on r.key = c.value", keys
+            )
+        )
+        hashes = [(hash_id(id), key) for id, key in rows]
+        for statement in (
+            "delete from ids where hash = ? and key = ?",
+            "delete from recent_ids where hash = ? and key = ?",
+        ):
+            self._connection.executemany(statement, hashes)
+        for statement in (
+            "delete from records where key in (select value from carray(?1))",
+            "delete from vectors where key in (select value from carray(?1))",
+        ):
+            self._for_keys(statement, keys)
+        self._log({key for _, key in rows}, DELETED)
+        self.head.rows -= len(rows)
+        self._finish()
+        return len(rows)
+
+    # ── inserting ────────────────────────────────────────────────────────────────────────────────
+
+    def _insert(self, batch: Batch, rows: Sequence[int]) -> None:
+        if not rows:
+            return
+        if batch.vectors is None or not _have_vectors(batch, rows):
+            raise ArgumentValueError(
+                "Exactly one of embeddings, documents, images, uris must be provided for records "
+                "that do not exist yet"
+            )
+        self.head.dimension = batch.dimension
+        first = self.head.next_key
+        self.head.next_key += len(rows)
+        self.head.rows += len(rows)
+        self._connection.executemany(
+            "insert into records (key, id, document, uri, metadata, crc) values (?, ?, ?, ?, ?, ?)",
+            _records(batch, rows, first),
+        )
+        self._connection.executemany(
+            "insert into vectors (key, vector, crc) values (?, ?, ?)",
+            ((first + i, vector, crc32(vector)) for i, vector in enumerate(_blobs(batch, rows))),
+        )
+        self._connection.executemany(
+            "insert into recent_ids (hash, key) values (?, ?)",
+            sorted((hash_id(batch.ids[row]), first + i) for i, row in enumerate(rows)),
+        )
+        self._log(range(first, self.head.next_key), VECTOR | CELLS)
+
+    # ── changing ─────────────────────────────────────────────────────────────────────────────────
+
+    def _change(self, batch: Batch, keys: dict[str, int]) -> int:
+        """Writes the given cells of the records that exist, where they differ from the stored."""
+        if not keys:
+            return 0
+        rows = [(row, keys[id]) for row, id in enumerate(batch.ids) if id in keys]
+        cells = self._changed_cells(batch, rows)
+        vectors = self._changed_vectors(batch, rows)
+        self._connection.executemany(
+            "update records set document = ?2, uri = ?3, metadata = ?4, crc = ?5 where key = ?1",
+            cells,
+        )
+        self._connection.executemany(
+            "update vectors set vector = ?2, crc = ?3 where key = ?1", vectors
+        )
+        changed_cells, changed_vectors = {row[0] for row in cells}, {row[0] for row in vectors}
+        self._log(changed_cells, CELLS)
+        self._log(changed_vectors, VECTOR)
+        return len(changed_cells | changed_vectors)
+
+    def _changed_cells(
+        self, batch: Batch, rows: list[tuple[int, int]]
+    ) -> list[tuple[int, str | None, str | None, str | None, int]]:
+        if not (batch.documents or batch.uris or batch.metadatas):
+            return []
+        out = []
+        keys = np.array([key for _, key in rows], np.int64)
+        stored_cells = self._all(self._for_keys(CELLS_OF, keys), keys)
+        for (row, key), stored in zip(rows, stored_cells, strict=True):
+            id, document, uri, metadata = stored
+            given_document = batch.documents[row] if batch.documents else None
+            given_uri = batch.uris[row] if batch.uris else None
+            changes = batch.metadatas[row] if batch.metadatas else None
+            after = (
+                document if given_document is None else given_document,
+                uri if given_uri is None else given_uri,
+                merge_metadata(metadata, changes) if changes else metadata,
+            )
+            if after != (document, uri, metadata):
+                out.append((key, *after, checksum(id, *after)))
+        return out
+
+    def _changed_vectors(
+        self, batch: Batch, rows: list[tuple[int, int]]
+    ) -> list[tuple[int, memoryview, int]]:
+        if batch.vectors is None:
+            return []
+        rows = [pair for pair in rows if batch.has_vector is None or batch.has_vector[pair[0]]]
+        if not rows:
+            return []
+        stored = self.vectors(np.array([key for _, key in rows], np.int64))
+        given = batch.vectors[[row for row, _ in rows]]
+        differs = (stored.view(np.int32) != given.view(np.int32)).any(axis=1)
+        blobs = _blobs(batch, [row for row, _ in rows])
+        return [
+            (key, blob, crc32(blob))
+            for (_, key), blob, new in zip(rows, blobs, differs, strict=True)
+            if new
+        ]
+
+    # ── all of them ──────────────────────────────────────────────────────────────────────────────
+
+    def _check_dimension(self, batch: Batch) -> None:
+        """A collection without records takes any dimension; afterwards all must be alike."""
+        given, wanted = batch.dimension, self.head.dimension
+        if given is not None and self.head.rows and wanted is not None and given != wanted:
+            raise DimensionError(
+                f"Collection expecting embedding with dimension of {wanted}, got {given}"
+            )
+
+    def _log(self, keys: Sequence[int] | set[int], what: int) -> None:
+        """An entry for each run of neighbouring keys."""
+        ascending = keys if isinstance(keys, range) else sorted(keys)
+        for lo, hi in runs(ascending):
+            self.head.seq += 1
+            self._connection.execute(
+                "insert into log (seq, lo, hi, what) values (?, ?, ?, ?)",
+                (self.head.seq, lo, hi, what),
+            )
+
+    def _finish(self) -> None:
+        head = self.head
+        if head.seq - head.floor > 2 * LOG_ENTRIES:
+            head.floor = head.seq - LOG_ENTRIES
+            self._connection.execute("delete from log where seq <= ?", (head.floor,))
+        self._fold_ids()
+        self._connection.execute(
+            "update head set seq = ?, floor = ?, rows = ?, next_key = ?, folded = ?, dimension = ?",
+            (head.seq, head.floor, head.rows, head.next_key, head.folded, head.dimension),
+        )
+
+    def _fold_ids(self) -> None:
+        if self.head.next_key - self.head.folded > FOLD_IDS:
+            self.head.folded = self.head.next_key
+            self._connection.execute("insert into ids select hash, key from recent_ids")
+            self._connection.execute("delete from recent_ids")
+
+
+def runs(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ascending keys as runs (first, last) of neighbours.
+
+    >>> list(runs([1, 2, 3, 7, 9, 10]))
+    [(1, 3), (7, 7), (9, 10)]
+    """
+    if isinstance(keys, range):
+        if keys:
+            yield keys[0], keys[-1]
+        return
+    start = last = None
+    for key in keys:
+        if start is None or last is None:
+            start = key
+        elif key != last + 1:
+            yield start, last
+            start = key
+        last = key
+    if start is not None and last is not None:
+        yield start, last
+
+
+def _records(
+    batch: Batch, rows: Sequence[int], first: int
+) -> Iterator[tuple[int, str, str | None, str | None, str | None, int]]:
+    for place, row in enumerate(rows):
+        cells = (
+            batch.ids[row],
+            batch.documents[row] if batch.documents else None,
+            batch.uris[row] if batch.uris else None,
+            encode_metadata(batch.metadatas[row]) if batch.metadatas else None,
+        )
+        yield (first + place, *cells, checksum(*cells))
+
+
+def _have_vectors(batch: Batch, rows: Sequence[int]) -> bool:
+    return batch.has_vector is None or bool(batch.has_vector[list(rows)].all())
+
+
+def _blobs(batch: Batch, rows: Sequence[int]) -> Iterator[memoryview]:
+    """The vectors of these rows as bytes, without copying them one by one."""
+    if batch.vectors is None:
+        return
+    matrix = np.ascontiguousarray(batch.vectors, dtype="<f4")
+    flat, width = matrix.data.cast("B"), 4 * matrix.shape[1]
+    for row in rows:
+        yield flat[row * width : (row + 1) * width]

@@ -1,0 +1,457 @@
+"""The caller's columns, in every form they are accepted, checked once, become a Batch.
+
+Checking happens here and nowhere else: engines take a `Batch` and trust it. Each `…_column`
+function turns one argument into a plain list or array, or raises an error that says what was got
+and what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    DuplicateIDError,
+    InvalidArgumentError,
+)
+from vermilion.types import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY, SparseVector
+from vermilion.where import INT64
+
+RESERVED_KEY = "chroma:document"
+MAX_DIMENSION = 65_535
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Checked rows, ready for an engine.
+
+    `vectors` is float32 of shape (n, dimension), finite, or None when no row has one. Rows whose
+    `has_vector` is False carry none (only `update` takes such rows); `has_vector=None` means all.
+    A None cell of another column means "nothing given"; so does a None column.
+    """
+
+    ids: list[str]
+    vectors: NDArray[np.float32] | None = None
+    has_vector: NDArray[np.bool_] | None = None
+    documents: Sequence[str | None] | None = None
+    uris: Sequence[str | None] | None = None
+    metadatas: Sequence[Mapping[str, Any] | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dimension(self) -> int | None:
+        """The number of dimensions of its vectors, or None when it has none."""
+        return None if self.vectors is None else self.vectors.shape[1]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The caller's checked columns, before anything is embedded."""
+
+    ids: list[str]
+    vectors: NDArray[np.float32] | None
+    documents: list[str | None] | None
+    images: list[NDArray[Any]] | None
+    uris: list[str | None] | None
+    metadatas: list[dict[str, Any] | None] | None
+
+    def batch(self, vectors: NDArray[np.float32] | None) -> Batch:
+        """These rows with the vectors that were given or computed for them."""
+        if vectors is not None and len(vectors) != len(self.ids):
+            raise InvalidArgumentError(
+                "Inconsistent number of IDs, embeddings, documents, URIs and metadatas: "
+                f"{len(self.ids)} ids, {len(vectors)} embeddings"
+            )
+        return Batch(
+            self.ids, vectors, documents=self.documents, uris=self.uris, metadatas=self.metadatas
+        )
+
+
+def check_columns(
+    ids: object,
+    embeddings: object = None,
+    metadatas: object = None,
+    documents: object = None,
+    images: object = None,
+    uris: object = None,
+) -> Columns:
+    """Columns in any accepted form, checked.
+
+    Raises ValueError, TypeError, DuplicateIDError or InvalidArgumentError.
+    """
+    rows = vector_rows(embeddings)
+    many_ids, many_metadatas = as_list(ids), as_list(metadatas)
+    many_documents, many_images, many_uris = as_list(documents), as_list(images), as_list(uris)
+    check_lengths(
+        {
+            "ids": many_ids,
+            "embeddings": rows,
+            "metadatas": many_metadatas,
+            "documents": many_documents,
+            "images": many_images,
+            "uris": many_uris,
+        }
+    )
+    return Columns(
+        vectors=vector_column(rows),
+        documents=document_column(many_documents, optional=rows is not None),
+        images=image_column(many_images),
+        ids=id_column(many_ids),
+        metadatas=metadata_column(many_metadatas),
+        uris=uri_column(many_uris),
+    )
+
+
+# ── shape ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def as_list(value: object) -> list[Any] | None:
+    """One item stands for a list of one; None stays None."""
+    if value is None or isinstance(value, list):
+        return value
+    return [value]
+
+
+def check_lengths(columns: Mapping[str, Any]) -> None:
+    """Raises ValueError unless the columns that are there are not empty and equally long."""
+    lengths = {name: len(column) for name, column in columns.items() if column is not None}
+    empty = [name for name, length in lengths.items() if not length and name != "embeddings"]
+    if empty:
+        raise ArgumentValueError(f"Non-empty lists are required for {empty}")
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise ArgumentValueError(f"Unequal lengths for fields: {told}")
+
+
+# ── ids ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def id_column(ids: list[Any] | None) -> list[str]:
+    """The ids of a write: strings, not empty, each once."""
+    out = id_list(ids)
+    if len(set(out)) != len(out):
+        raise DuplicateIDError(_duplicates(out))
+    return out
+
+
+def id_list(ids: list[Any] | None) -> list[str]:
+    """Ids as strings; the same one may stand twice."""
+    if not isinstance(ids, list):
+        raise ArgumentValueError(f"Expected IDs to be a list, got {type(ids).__name__}")
+    if not ids:
+        raise ArgumentValueError("Expected IDs to be a non-empty list, got 0 IDs")
+    for id in ids:
+        if not isinstance(id, str):
+            raise ArgumentValueError(f"Expected ID to be a str, got {id!r}")
+        if not id:
+            raise InvalidArgumentError("Empty ID, ID must have at least one character")
+        _encodable(id, "ID")
+    return [str(id) for id in ids]  # numpy's strings become plain ones
+
+
+def _duplicates(ids: list[str]) -> str:
+    seen: set[str] = set()
+    twice = list(dict.fromkeys(id for id in ids if id in seen or seen.add(id)))  # type: ignore[func-returns-value]  # a set's add is None
+    if len(twice) < 10:
+        return f"Expected IDs to be unique, found duplicates of: {', '.join(twice)}"
+    shown = ", ".join([*twice[:5], "...", *twice[-5:]])
+    return f"Expected IDs to be unique, found {len(twice)} duplicated IDs: {shown}"
+
+
+# ── vectors ──────────────────────────────────────────────────────────────────────────────────────
+
+_FORMS = (
+    "Expected embeddings to be a list of floats or ints, a list of lists, a numpy array, or a "
+    "list of numpy arrays, got "
+)
+
+
+def vector_rows(value: object) -> Sequence[Any] | NDArray[Any] | None:
+    """The rows of embeddings in any accepted form: what stands for one vector becomes one row."""
+    if value is None:
+        return None
+    if not isinstance(value, list | str | bytes) and hasattr(value, "__array__"):
+        array = np.asarray(value)
+        if array.ndim not in (1, 2):
+            raise ArgumentValueError(f"{_FORMS}an array of {array.ndim} dimensions")
+        return array[np.newaxis] if array.ndim == 1 and array.size else array
+    if not hasattr(value, "__len__"):
+        raise ArgumentTypeError(f"{_FORMS}{type(value).__name__}, which has no len()")
+    if not isinstance(value, list):
+        raise ArgumentValueError(f"{_FORMS}{type(value).__name__}")
+    if value and all(
+        isinstance(item, int | float) and not isinstance(item, bool) for item in value
+    ):
+        return [value]
+    for item in value:
+        if not isinstance(item, list) and not (hasattr(item, "__array__") and np.ndim(item)):
+            raise ArgumentValueError(f"{_FORMS}a list with {item!r} of {type(item).__name__}")
+    return value
+
+
+def vector_column(rows: Sequence[Any] | NDArray[Any] | None) -> NDArray[np.float32] | None:
+    """Rows as one float32 array of shape (n, dimension), finite, or None."""
+    if rows is None:
+        return None
+    if not len(rows):
+        raise ArgumentValueError(
+            "Expected Embeddings to be non-empty list or numpy array, got 0 embeddings"
+        )
+    matrix = _matrix(rows)
+    if not matrix.shape[1]:
+        raise ArgumentValueError(
+            "Expected each embedding in the embeddings to be a 1-dimensional numpy array with at "
+            "least 1 int/float value, got one with 0"
+        )
+    if matrix.shape[1] > MAX_DIMENSION:
+        raise InvalidArgumentError(
+            f"Expected embeddings of at most {MAX_DIMENSION} dimensions, got {matrix.shape[1]}"
+        )
+    with np.errstate(over="ignore"):  # what overflows float32 is reported below
+        vectors = np.ascontiguousarray(matrix, dtype=np.float32)
+    check_finite(vectors)
+    return vectors
+
+
+def check_finite(vectors: NDArray[np.float32]) -> None:
+    """Raises InvalidArgumentError when a component is NaN or infinite as float32."""
+    finite = np.isfinite(vectors)
+    if not finite.all():
+        row, place = np.argwhere(~finite)[0]
+        raise ArgumentValueError(
+            "Embeddings must not contain NaN or Infinity values: "
+            f"embedding {row} has {vectors[row, place]} at index {place}"
+        )
+
+
+def _matrix(rows: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
+    try:
+        matrix = rows if isinstance(rows, np.ndarray) else np.array([np.asarray(r) for r in rows])
+    except ValueError:  # numpy's word for rows of different lengths
+        raise _ragged(rows) from None
+    if matrix.ndim != 2:
+        raise ArgumentValueError(
+            "Expected each embedding in the embeddings to be a 1-dimensional numpy array with at "
+            f"least 1 int/float value, got one with {matrix.ndim - 1} dimensions"
+        )
+    if matrix.dtype.kind not in "fiu" or matrix.dtype.itemsize == 1:
+        raise ArgumentValueError(
+            "Expected each value in the embedding to be a int or float, got an array of "
+            f"{matrix.dtype.name}; allowed are float16, float32, float64, int32 and int64"
+        )
+    return matrix
+
+
+def _ragged(rows: Sequence[Any] | NDArray[Any]) -> InvalidArgumentError:
+    shapes = {np.shape(row) for row in rows}
+    if all(len(shape) == 1 for shape in shapes):
+        sizes = sorted(shape[0] for shape in shapes)
+        return ArgumentValueError(f"Inconsistent dimensions in provided embeddings: {sizes}")
+    return ArgumentValueError(
+        "Expected each embedding in the embeddings to be a 1-dimensional numpy array with at "
+        f"least 1 int/float value, got rows of shapes {sorted(shapes)}"
+    )
+
+
+# ── documents, images, uris ──────────────────────────────────────────────────────────────────────
+
+
+def document_column(documents: list[Any] | None, *, optional: bool) -> list[str | None] | None:
+    """Documents as strings; None cells only where `optional`."""
+    if documents is None:
+        return None
+    for document in documents:
+        if document is None and optional:
+            continue
+        if not isinstance(document, str):
+            raise ArgumentValueError(
+                f"Expected document to be a str, got {document!r} of {type(document).__name__}"
+            )
+        _encodable(document, "document")
+    return documents
+
+
+def image_column(images: list[Any] | None) -> list[NDArray[Any]] | None:
+    """Images as arrays of at least two dimensions."""
+    for image in images or ():
+        if not isinstance(image, np.ndarray):
+            raise ArgumentValueError(
+                f"Expected image to be a numpy array, got {type(image).__name__}"
+            )
+        if image.ndim < 2:
+            raise ArgumentValueError(
+                f"Expected image to be a numpy array with 2 or more dimensions, got {image.ndim}"
+            )
+    return images
+
+
+def uri_column(uris: list[Any] | None) -> list[str | None] | None:
+    """Uris as strings or None."""
+    for uri in uris or ():
+        if uri is None:
+            continue
+        if not isinstance(uri, str):
+            raise ArgumentTypeError(f"Expected URI to be a str or None, got {uri!r}")
+        _encodable(uri, "URI")
+    return uris
+
+
+def _encodable(text: str, noun: str) -> None:
+    """Refuses half a surrogate pair: no file and no wire can carry it."""
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ArgumentValueError(
+            f"Expected {noun} to be valid Unicode, got a lone surrogate at position {error.start}"
+        ) from None
+
+
+# ── metadata ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def metadata_column(metadatas: list[Any] | None) -> list[dict[str, Any] | None] | None:
+    """Metadata dicts, checked; tagged sparse vectors become SparseVector."""
+    if metadatas is None:
+        return None
+    return [
+        None if metadata is None else check_metadata(metadata, place)
+        for place, metadata in enumerate(metadatas)
+    ]
+
+
+def check_metadata(metadata: object, place: int = 0) -> dict[str, Any]:
+    """A checked copy of the metadata of record number `place`; None values are kept."""
+    if not isinstance(metadata, Mapping):
+        raise ArgumentValueError(
+            f"Expected metadata to be a dict or None, got {metadata!r} at index {place}"
+        )
+    if not metadata:
+        raise ArgumentValueError(
+            f"Expected metadata to be a non-empty dict, got 0 metadata attributes at index {place}"
+        )
+    return {
+        check_key(key, f"Invalid metadata at index {place}"): check_value(key, value)
+        for key, value in metadata.items()
+    }
+
+
+def check_key(key: object, prefix: str) -> str:
+    """A metadata key that can be stored: a string, not empty, not reserved."""
+    if not isinstance(key, str):
+        raise ArgumentTypeError(
+            f"Expected metadata key to be a str, got {key!r} of {type(key).__name__}"
+        )
+    if key == RESERVED_KEY:
+        raise ArgumentValueError(
+            f"Expected metadata to not contain the reserved key {RESERVED_KEY}"
+        )
+    if not key:
+        raise ArgumentValueError(f"{prefix}: Metadata key cannot be empty")
+    if key[0] in "#$":
+        raise ArgumentValueError(f"{prefix}: Metadata key cannot start with '#' or '$': {key}")
+    _encodable(key, "metadata key")
+    return str(key)
+
+
+def check_value(key: object, value: object) -> Any:
+    """A metadata value that can be stored and given back as it is."""
+    if value is None or isinstance(value, SparseVector):
+        return value
+    if isinstance(value, dict) and value.get(TYPE_KEY) == SPARSE_VECTOR_TYPE_VALUE:
+        return SparseVector.from_dict(value)
+    if isinstance(value, list):
+        return _list_value(key, value)
+    if not isinstance(value, str | int | float):
+        raise ArgumentValueError(
+            "Expected metadata value to be a str, int, float, bool, SparseVector, list, or None, "
+            f"got {value!r} of {type(value).__name__} for key {key!r}"
+        )
+    return _scalar_value(key, value)
+
+
+def _scalar_value(key: object, value: str | int | float) -> str | int | float:
+    if isinstance(value, str):
+        _encodable(value, f"metadata value of key {key!r}")
+        return str(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and value not in INT64:
+        raise ArgumentValueError(
+            f"Expected metadata value to be an int of 64 bits, got {value} for key {key!r}; "
+            "store larger ones as strings"
+        )
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ArgumentValueError(
+                f"Expected metadata value to be a finite number, got {value} for key {key!r}; "
+                "leave the key out instead"
+            )
+        return float(value)  # numpy's float64 becomes a plain one
+    return int(value)
+
+
+def _list_value(key: object, value: list[Any]) -> list[Any]:
+    if not value:
+        raise ArgumentValueError(
+            f"Expected metadata list value for key {key!r} to be non-empty, got []"
+        )
+    types = {type(item) for item in value}
+    if len(types) > 1 or not types <= {str, int, float, bool}:
+        raise ArgumentValueError(
+            f"Expected metadata list value for key {key!r} to hold str, int, float or bool, and "
+            f"all elements must be the same type, got {sorted(kind.__name__ for kind in types)}"
+        )
+    return [_scalar_value(key, cast(Any, item)) for item in value]
+
+
+# ── numbers and include ──────────────────────────────────────────────────────────────────────────
+
+INCLUDABLE = ("documents", "embeddings", "metadatas", "distances", "uris", "data")
+
+
+def check_include(include: object, *, distances: bool) -> list[str]:
+    """The columns a caller wants; `distances` tells whether that one may be asked for."""
+    if not isinstance(include, list):
+        raise ArgumentValueError(f"Expected include to be a list, got {type(include).__name__}")
+    for item in include:
+        if item not in INCLUDABLE:
+            raise ArgumentValueError(
+                f"Expected include item to be one of {', '.join(INCLUDABLE)}, got {item!r}"
+            )
+        if item == "distances" and not distances:
+            raise ArgumentValueError("Include item cannot be one of distances, got distances")
+    return [str(item) for item in include]
+
+
+def check_n_results(n_results: object) -> int:
+    """How many matches each query wants: at least one.
+
+    Plain ValueError and TypeError, without any other base: callers compare the exact type.
+    """
+    if not isinstance(n_results, int) or isinstance(n_results, bool):
+        raise ValueError(f"Expected requested number of results to be a int, got {n_results!r}")
+    if n_results <= 0:
+        raise TypeError(f"Number of requested results {n_results}, cannot be negative, or zero.")
+    return n_results
+
+
+def check_count(name: str, value: object) -> int | None:
+    """A limit or an offset: None, or an integer that is not negative."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ArgumentTypeError(f"Expected {name} to be a non-negative integer, got {value!r}")
+    if value < 0:
+        raise ArgumentValueError(f"Expected {name} to be a non-negative integer, got {value}")
+    return int(value)

@@ -1,0 +1,119 @@
+"""Which clients of a process share an engine: those of one directory, and all in memory.
+
+A `Lease` is one client's hold on a shared engine. Its collections hold it, too. The engine is
+closed when the last lease is given back.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vermilion.engine import Engine
+from vermilion.errors import ArgumentValueError, ClosedError, StorageError
+from vermilion.types import Durability
+
+IN_MEMORY = "ephemeral"
+
+
+@dataclass
+class _Shared:
+    engine: Engine
+    leases: int = 0
+
+
+_guard = threading.Lock()
+_engines: dict[str, _Shared] = {}
+
+
+class Lease:
+    """A hold on an engine, until it is released."""
+
+    def __init__(self, key: str, engine: Engine) -> None:
+        self._engine: Engine | None = engine
+        # A client on disk that nobody refers to any more is as good as closed. What is in memory
+        # would be lost, so there only `close` counts.
+        if key == IN_MEMORY:
+            self._give_back: Callable[[], object] = _once(lambda: _release(key))
+        else:
+            self._give_back = weakref.finalize(self, _release, key)
+
+    def engine(self) -> Engine:
+        """The engine. Raises ClosedError after `release`."""
+        if self._engine is None:
+            raise ClosedError("This client was closed; make a new one to go on")
+        return self._engine
+
+    def release(self) -> None:
+        """Gives the engine back; doing so twice is fine."""
+        self._engine = None
+        self._give_back()
+
+
+def lease_memory() -> Lease:
+    """A hold on the database in memory, which all such clients of the process share."""
+    return _lease(IN_MEMORY, lambda: _local_engine(None, "full"))
+
+
+def lease_directory(path: str | os.PathLike[str], durability: Durability = "full") -> Lease:
+    """A hold on the database in a directory, however its path is spelled."""
+    directory = _directory(path)
+    return _lease(str(directory), lambda: _local_engine(directory, durability))
+
+
+def forget_all() -> None:
+    """Closes every engine of the process; leases that are still held fail from now on."""
+    with _guard:
+        engines = [shared.engine for shared in _engines.values()]
+        _engines.clear()
+    for engine in engines:
+        engine.close()
+
+
+def _local_engine(path: Path | None, durability: Durability) -> Engine:
+    from vermilion.local.engine import LocalEngine  # not every program that imports us opens one
+
+    return LocalEngine(path, durability=durability)
+
+
+def _directory(path: str | os.PathLike[str]) -> Path:
+    text = os.fspath(path)
+    if not text:
+        raise ArgumentValueError("Expected path to name a directory, got an empty string")
+    if "\0" in text:
+        raise ArgumentValueError("Expected path to name a directory, got one with a NUL character")
+    directory = Path(os.path.realpath(text))
+    if directory.exists() and not directory.is_dir():
+        raise StorageError(f"{directory} is a file, not a directory: File exists")
+    return directory
+
+
+def _lease(key: str, make: Callable[[], Engine]) -> Lease:
+    with _guard:
+        shared = _engines.get(key)
+        if shared is None:
+            shared = _engines[key] = _Shared(make())
+        shared.leases += 1
+        return Lease(key, shared.engine)
+
+
+def _release(key: str) -> None:
+    with _guard:
+        shared = _engines.get(key)
+        if shared is None:
+            return
+        shared.leases -= 1
+        if shared.leases:
+            return
+        del _engines[key]
+    shared.engine.close()
+
+
+def _once(action: Callable[[], object]) -> Callable[[], object]:
+    """The action, and nothing from the second call on."""
+    pending = [action]
+    return lambda: pending.pop()() if pending else None

@@ -1,0 +1,276 @@
+"""The nouns that users see: what goes in, what comes out, in Chroma's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.errors import ArgumentValueError
+
+DEFAULT_TENANT = "default_tenant"
+DEFAULT_DATABASE = "default_database"
+
+# ── columns ──────────────────────────────────────────────────────────────────────────────────────
+
+ID = str
+IDs = list[ID]
+Document = str
+Documents = list[Document]
+URI = str
+URIs = list[URI]
+Vector = NDArray[np.float32]
+Embedding = Vector
+Embeddings = list[Embedding]
+PyVector = Sequence[float] | Sequence[int]
+PyEmbedding = PyVector
+PyEmbeddings = list[PyEmbedding]
+ImageDType = np.uint | np.int64 | np.float64
+Image = NDArray[Any]
+Images = list[Image]
+Embeddable = Documents | Images
+Loadable = list[Image | None]
+
+
+class DataLoader(Protocol):
+    """Turns uris into what an embedding function takes, for example images."""
+
+    def __call__(self, uris: Sequence[URI | None]) -> Any:
+        """Returns one item for each uri."""
+        ...
+
+
+TYPE_KEY = "#type"
+SPARSE_VECTOR_TYPE_VALUE = "sparse_vector"
+
+
+@dataclass
+class SparseVector:
+    """A vector of which only the components that are not zero are written down.
+
+    `indices` are strictly ascending and not negative, `values` as many numbers; `labels` may name
+    each component (they travel as "tokens").
+    """
+
+    indices: list[int]
+    values: list[float]
+    labels: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        for name, column in (("indices", self.indices), ("values", self.values)):
+            if not isinstance(column, list):
+                raise ArgumentValueError(
+                    f"Expected SparseVector {name} to be a list, got {type(column).__name__}"
+                )
+        if len(self.indices) != len(self.values):
+            raise ArgumentValueError(
+                "SparseVector indices and values must have the same length, "
+                f"got {len(self.indices)} indices and {len(self.values)} values"
+            )
+        self._check_indices()
+        self._check_values()
+        self._check_labels()
+
+    def _check_indices(self) -> None:
+        for place, index in enumerate(self.indices):
+            if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < 2**32:
+                raise ArgumentValueError(
+                    f"SparseVector indices must be integers from 0 to 2**32-1, "
+                    f"got {index!r} at position {place}"
+                )
+            if place and index <= self.indices[place - 1]:
+                raise ArgumentValueError(
+                    "SparseVector indices must be sorted in strictly ascending order "
+                    f"(no duplicates), got {index} after {self.indices[place - 1]}"
+                )
+
+    def _check_values(self) -> None:
+        for place, value in enumerate(self.values):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ArgumentValueError(
+                    f"SparseVector values must be numbers, got {value!r} at position {place}"
+                )
+            if not np.isfinite(value):
+                raise ArgumentValueError(
+                    f"SparseVector values must be finite, got {value!r} at position {place}"
+                )
+
+    def _check_labels(self) -> None:
+        if self.labels is None:
+            return
+        if not isinstance(self.labels, list) or len(self.labels) != len(self.indices):
+            raise ArgumentValueError("SparseVector labels must be a list as long as indices")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the form that is stored and sent, tagged with "#type"."""
+        out: dict[str, Any] = {
+            TYPE_KEY: SPARSE_VECTOR_TYPE_VALUE,
+            "indices": self.indices,
+            "values": self.values,
+        }
+        if self.labels is not None:
+            out["tokens"] = self.labels
+        return out
+
+    @classmethod
+    def from_dict(cls, form: Mapping[str, Any]) -> SparseVector:
+        """Returns the vector that `to_dict` wrote; raises ValueError when the tag is missing."""
+        if form.get(TYPE_KEY) != SPARSE_VECTOR_TYPE_VALUE:
+            raise ArgumentValueError(
+                f'Expected {TYPE_KEY}="{SPARSE_VECTOR_TYPE_VALUE}", got {form.get(TYPE_KEY)!r}'
+            )
+        return cls(list(form["indices"]), list(form["values"]), form.get("tokens"))
+
+
+SparseVectors = list[SparseVector]
+
+# ── metadata and filters ─────────────────────────────────────────────────────────────────────────
+
+Scalar = str | int | float | bool
+MetadataValue = Scalar | list[str] | list[int] | list[float] | list[bool] | SparseVector | None
+Metadata = Mapping[str, MetadataValue]
+Metadatas = list[Metadata]
+UpdateMetadata = Mapping[str, MetadataValue]
+CollectionMetadata = dict[str, Any]
+UpdateCollectionMetadata = dict[str, Any]
+LiteralValue = str | int | float | bool
+LogicalOperator = Literal["$and", "$or"]
+WhereOperator = Literal["$gt", "$gte", "$lt", "$lte", "$ne", "$eq"]
+OperatorExpression = dict[str, Any]
+Where = dict[str, Any]
+WhereDocumentOperator = Literal["$contains", "$not_contains", "$regex", "$not_regex", "$and", "$or"]
+WhereDocument = dict[str, Any]
+Space = Literal["l2", "cosine", "ip"]
+
+# What survives a power cut: every call that returned, or all but the last few.
+Durability = Literal["full", "normal"]
+
+# ── results ──────────────────────────────────────────────────────────────────────────────────────
+
+Included = Literal["documents", "embeddings", "metadatas", "distances", "uris", "data"]
+Include = list[Included]
+
+
+class GetResult(TypedDict):
+    """Aligned columns: row i is `ids[i]`, `documents[i]`, …; a column not asked for is None."""
+
+    ids: list[str]
+    embeddings: NDArray[np.float64] | None
+    documents: list[str | None] | None
+    uris: list[str | None] | None
+    included: list[Included]
+    data: Any | None
+    metadatas: list[dict[str, Any] | None] | None
+
+
+class QueryResult(TypedDict):
+    """As GetResult, one level deeper: one inner list per query, best match first."""
+
+    ids: list[list[str]]
+    embeddings: list[NDArray[np.float64]] | None
+    documents: list[list[str | None]] | None
+    uris: list[list[str | None]] | None
+    included: list[Included]
+    data: list[Any] | None
+    metadatas: list[list[dict[str, Any] | None]] | None
+    distances: list[list[float]] | None
+
+
+class DeleteResult(TypedDict):
+    """How many records are gone."""
+
+    deleted: int
+
+
+class ReadLevel(str, Enum):  # noqa: UP042  (Chroma's bases: format() gives the name)
+    """How fresh a read must be. The embedded engine always reads everything."""
+
+    INDEX_AND_WAL = "index_and_wal"
+    INDEX_ONLY = "index_only"
+    INDEX_AND_BOUNDED_WAL = "index_and_bounded_wal"
+
+
+# ── the catalogue ────────────────────────────────────────────────────────────────────────────────
+
+
+class UserIdentity(NamedTuple):
+    """Who the caller is, and where they may go."""
+
+    user_id: str
+    tenant: str | None = None
+    databases: list[str] | None = None
+    attributes: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Database:
+    """A named group of collections that belongs to a tenant."""
+
+    id: UUID
+    name: str
+    tenant: str
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a collection lives: every operation on records carries it."""
+
+    tenant: str
+    database: str
+    collection: UUID
+
+
+@dataclass(frozen=True)
+class WriteResult:
+    """What a write did, in numbers of records.
+
+    `skipped`: `add` found the id taken. `missing`: `update` or `delete` found no such id.
+    `unchanged`: the record was already as asked, so nothing was written.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    missing: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True)
+class Records:
+    """Rows of a collection in aligned columns; a column that was not asked for is None.
+
+    `vectors` is float32 of shape (n, dimension).
+    """
+
+    ids: list[str]
+    vectors: NDArray[np.float32] | None = None
+    documents: list[str | None] | None = None
+    uris: list[str | None] | None = None
+    metadatas: list[dict[str, Any] | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The answer to one query vector: rows, nearest first, and a float32 distance for each."""
+
+    records: Records
+    distances: NDArray[np.float32]
+
+
+def pages(total: int, size: int) -> Iterator[slice]:
+    """Cuts range(total) into slices of at most `size`.
+
+    >>> list(pages(5, 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))
