@@ -7,6 +7,7 @@ computes for them with the original float32 weights.
 import hashlib
 import json
 import math
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ import pytest
 from vermilion.embeddings import minilm
 from vermilion.embeddings.minilm import MiniLM
 from vermilion.embeddings.wordpiece import WordPiece, read_vocabulary
+from vermilion.errors import VermilionError
 
 DATA = Path(minilm.__file__).parent / "minilm_data"
 with np.load(Path(__file__).parent / "data" / "minilm_reference.npz") as reference:
@@ -185,12 +187,14 @@ def test_the_graph_is_small_because_it_refers_to_the_weights() -> None:
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "_DATA", tmp_path)
-    with pytest.raises(RuntimeError, match=r"vocab\.txt, is missing"):
+    with pytest.raises(VermilionError, match=r"vocab\.txt, is missing"):
         MiniLM().encode(["text"])
     for name in ("vocab.txt", "tensors.json"):
         (tmp_path / name).write_bytes((DATA / name).read_bytes())
     (tmp_path / "weights.f16").write_bytes(b"too short")
-    with pytest.raises(RuntimeError, match=r"weights\.f16, are incomplete: 9 bytes, not 44933376"):
+    with pytest.raises(
+        VermilionError, match=r"incomplete: 9 bytes, not 44933376"
+    ):
         MiniLM().encode(["text"])
 
 
@@ -201,7 +205,7 @@ def test_without_onnxruntime_auto_is_numpy_and_onnx_names_the_extra(
     minilm._import_onnxruntime.cache_clear()
     try:
         assert isinstance(minilm.open_network("auto"), minilm.NumpyNetwork)
-        with pytest.raises(RuntimeError, match=r"vermilion\[onnx\]"):
+        with pytest.raises(VermilionError, match=r"vermilion\[onnx\]"):
             MiniLM("onnx").encode(["text"])
     finally:
         minilm._import_onnxruntime.cache_clear()
@@ -223,3 +227,19 @@ def test_import_loads_neither_onnxruntime_nor_the_weights() -> None:
         "assert minilm.shared()._parts is None"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_loading_onnxruntime_writes_nothing_and_starts_nothing(tmp_path: Path) -> None:
+    """Newer releases of onnxruntime report to their maker unless they are told not to."""
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    code = (
+        "import threading, os; from vermilion.embeddings.minilm import MiniLM;"
+        "MiniLM('onnx').encode(['hello']); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    environment = kept | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}  # no CI: that mutes it
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == "1\n", done.stderr
+    assert list(tmp_path.rglob("*")) == []

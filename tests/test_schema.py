@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from vermilion.keys import K
 from vermilion.schema import (
     DEFAULT_FUNCTION,
     BoolInvertedIndexConfig,
@@ -27,7 +28,6 @@ from vermilion.schema import (
     ValueTypes,
     VectorIndexConfig,
 )
-from vermilion.keys import K
 
 Form = dict[str, Any]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from vermilion.keys import K
 from vermilion.schema_config import (
     FtsIndexConfig,
     HnswIndexConfig,
@@ -14,7 +15,6 @@ from vermilion.schema_config import (
     StringInvertedIndexConfig,
     VectorIndexConfig,
 )
-from vermilion.keys import K
 
 
 def test_settings_that_chroma_forgets_are_forgotten() -> None:

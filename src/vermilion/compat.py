@@ -1,5 +1,347 @@
-"""install_as_chromadb: our modules under Chroma's import paths."""
+"""install_as_chromadb: our modules under Chroma's import paths.
+
+    import vermilion
+
+    vermilion.install_as_chromadb()
+
+    from langchain_chroma import Chroma  # runs on Vermilion
+
+TABLE says which name of which path is which of ours. A name whose feature is missing here is
+missing there, too: importing it fails, and nothing pretends.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+# The release of Chroma whose interface this is; libraries compare it.
+CHROMA_VERSION = "1.5.9"
+
+# Names, and the module of ours that has them; "theirs=ours" where the two differ.
+Names = tuple[tuple[str, str], ...]
+
+# ── names that stand in several modules of Chroma ────────────────────────────────────────────────
+
+_TENANCY: Names = (("vermilion.types", "DEFAULT_DATABASE DEFAULT_TENANT"),)
+
+_CLIENTS: Names = (
+    ("vermilion.client", "AdminAPI=AdminClient ClientAPI=Client"),
+    ("vermilion.collection", "Collection"),
+)
+
+_FILTER_TYPES: Names = (
+    (
+        "vermilion.types",
+        """
+        LiteralValue LogicalOperator Metadata OperatorExpression PyVector UpdateMetadata Vector
+        Where WhereDocument WhereDocumentOperator WhereOperator
+        """,
+    ),
+    ("vermilion.api_types", "InclusionExclusionOperator"),
+)
+
+_SPARSE: Names = (("vermilion.types", "SPARSE_VECTOR_TYPE_VALUE SparseVector TYPE_KEY"),)
+
+_COLUMN_TYPES: Names = (
+    (
+        "vermilion.types",
+        """
+        CollectionMetadata DataLoader DeleteResult Document Documents Embeddable Embedding
+        Embeddings GetResult ID IDs Image ImageDType Images Include Loadable Metadatas PyEmbedding
+        PyEmbeddings QueryResult ReadLevel Space SparseVectors URI URIs UpdateCollectionMetadata
+        """,
+    ),
+)
+
+_SCHEMA: Names = (
+    (
+        "vermilion.schema",
+        """
+        BoolInvertedIndexConfig Cmek FloatInvertedIndexConfig FtsIndexConfig HnswIndexConfig
+        IntInvertedIndexConfig Schema SpannIndexConfig SparseVectorIndexConfig
+        StringInvertedIndexConfig VectorIndexConfig
+        """,
+    ),
+)
+
+_SCHEMA_PARTS: Names = (
+    (
+        "vermilion.schema",
+        """
+        BoolInvertedIndexType BoolValueType CmekProvider FloatInvertedIndexType FloatListValueType
+        FloatValueType FtsIndexType IndexConfig IntInvertedIndexType IntValueType
+        SparseVectorIndexType SparseVectorValueType StringInvertedIndexType StringValueType
+        ValueTypes VectorIndexType DOCUMENT_KEY=DOCUMENT EMBEDDING_KEY=EMBEDDING
+        """,
+    ),
+    (
+        "vermilion.api_types",
+        """
+        BOOL_INVERTED_INDEX_NAME BOOL_VALUE_NAME FLOAT_INVERTED_INDEX_NAME FLOAT_LIST_VALUE_NAME
+        FLOAT_VALUE_NAME FTS_INDEX_NAME HNSW_INDEX_NAME INT_INVERTED_INDEX_NAME INT_VALUE_NAME
+        SPANN_INDEX_NAME SPARSE_VECTOR_INDEX_NAME SPARSE_VECTOR_VALUE_NAME
+        STRING_INVERTED_INDEX_NAME STRING_VALUE_NAME VECTOR_INDEX_NAME
+        """,
+    ),
+)
+
+# What belongs to the embedding functions themselves.
+_EMBEDDING: Names = (
+    ("vermilion.embeddings.base", "EmbeddingFunction"),
+    ("vermilion.embeddings.default", "DefaultEmbeddingFunction"),
+)
+
+_CHECKS: Names = (
+    (
+        "vermilion.api_types",
+        """
+        convert_list_embeddings_to_np convert_np_embeddings_to_list deserialize_metadata
+        get_default_embeddable_record_set_fields is_document is_image normalize_base_record_set
+        normalize_embeddings normalize_insert_record_set normalize_metadata normalize_metadatas
+        optional_base64_strings_to_embeddings optional_embeddings_to_base64_strings
+        pack_embedding_safely serialize_metadata validate_base_record_set validate_batch
+        validate_documents validate_embeddings validate_filter_set validate_ids validate_images
+        validate_include validate_insert_record_set validate_metadata validate_metadatas
+        validate_n_results validate_record_set_contains_any validate_record_set_contains_one
+        validate_record_set_for_embedding validate_sparse_vectors validate_update_metadata
+        validate_where validate_where_document
+        """,
+    ),
+    ("vermilion.embeddings.base", "validate_embedding_function=check_signature"),
+    ("vermilion.records", "META_KEY_CHROMA_DOCUMENT=RESERVED_KEY maybe_cast_one_to_many=as_list"),
+)
+
+_REQUESTS: Names = (
+    (
+        "vermilion.api_types",
+        """
+        AddRequest BaseRecordSet DeleteRequest FilterSet GetRequest IncludeMetadataDocuments
+        IncludeMetadataDocumentsDistances IncludeMetadataDocumentsEmbeddings
+        IncludeMetadataDocumentsEmbeddingsDistances IndexMetadata InsertRecordSet OneOrMany
+        Parameter QueryRequest UpdateRequest UpsertRequest
+        """,
+    ),
+)
+
+_TYPES = (
+    _FILTER_TYPES + _SPARSE + _COLUMN_TYPES + _SCHEMA + _SCHEMA_PARTS + _EMBEDDING + _CHECKS
+    + _REQUESTS
+)  # fmt: skip
+
+_SEARCH: Names = (
+    (
+        "vermilion.search",
+        """
+        Abs Aggregate And Contains Div Eq Exp GroupBy Gt Gte In K Key Knn Limit Log Lt Lte Max MaxK
+        Min MinK Mul Ne Nin NotContains NotRegex Or Rank Regex Rrf Search SearchWhere Select Sub
+        Sum Val
+        """,
+    ),
+)
+
+_CONFIGURATION: Names = (
+    ("vermilion.api_configuration", "CreateCollectionConfiguration UpdateCollectionConfiguration"),
+)
+
+_RECORDED: Names = (
+    ("vermilion.api_types", "Database Tenant"),
+    ("vermilion.types", "UserIdentity"),
+)
+
+# ── the paths ────────────────────────────────────────────────────────────────────────────────────
+
+TABLE: Mapping[str, Names] = {
+    "chromadb": (
+        ("vermilion.compat", "__version__=CHROMA_VERSION"),
+        (
+            "vermilion.client",
+            """
+            AdminClient AdminClientCreator=AdminClient Client=make_client ClientCreator=Client
+            EphemeralClient=ephemeral_client PersistentClient=persistent_client
+            """,
+        ),
+        ("vermilion.system", "RustClient=rust_client configure get_settings"),
+        ("vermilion.settings", "Settings"),
+        ("vermilion.auth_types", "TokenTransportHeader"),
+        ("vermilion.search", "K Key Knn Rrf Search"),
+        *_CLIENTS,
+        *_TENANCY,
+        *_FILTER_TYPES,
+        *_SPARSE,
+        *_COLUMN_TYPES,
+        *_SCHEMA,
+        *_EMBEDDING,
+    ),
+    "chromadb.api": (
+        # Theirs are layers; ours is one client over one Engine.
+        ("vermilion.client", "BaseAPI=Client"),
+        ("vermilion.engine", "ServerAPI=Engine CollectionModel=CollectionInfo"),
+        ("vermilion.settings", "Settings"),
+        *_CLIENTS,
+        *_TENANCY,
+        *_TYPES,
+        *_SEARCH,
+        *_CONFIGURATION,
+        *_RECORDED,
+    ),
+    "chromadb.api.client": (
+        ("vermilion.client", "AdminClient Client SharedSystemClient=Client"),
+        ("vermilion.collection", "Collection"),
+    ),
+    "chromadb.api.collection_configuration": (
+        (
+            "vermilion.api_configuration",
+            """
+            CollectionConfiguration CreateHNSWConfiguration CreateSpannConfiguration
+            HNSWConfiguration SpannConfiguration UpdateHNSWConfiguration UpdateSpannConfiguration
+            collection_configuration_to_json collection_configuration_to_json_str
+            create_collection_configuration_from_legacy_collection_metadata
+            create_collection_configuration_from_legacy_metadata_dict
+            create_collection_configuration_to_json create_collection_configuration_to_json_str
+            load_collection_configuration_from_json load_collection_configuration_from_json_str
+            load_create_collection_configuration_from_json
+            load_update_collection_configuration_from_json
+            load_update_collection_configuration_from_json_str overwrite_collection_configuration
+            overwrite_embedding_function overwrite_hnsw_configuration
+            update_collection_configuration_from_legacy_collection_metadata
+            update_collection_configuration_from_legacy_update_metadata
+            update_collection_configuration_to_json update_collection_configuration_to_json_str
+            validate_embedding_function_conflict_on_create
+            validate_embedding_function_conflict_on_get
+            """,
+        ),
+        *_CONFIGURATION,
+    ),
+    "chromadb.api.models": (),
+    "chromadb.api.models.Collection": (("vermilion.collection", "Collection"),),
+    "chromadb.api.shared_system_client": (("vermilion.client", "SharedSystemClient=Client"),),
+    "chromadb.api.types": _TYPES,
+    "chromadb.auth": (("vermilion.types", "UserIdentity"),),
+    "chromadb.auth.token_authn": (("vermilion.auth_types", "TokenTransportHeader"),),
+    "chromadb.base_types": (
+        *_FILTER_TYPES,
+        *_SPARSE,
+        ("vermilion.api_types", "ArrayContainsOperator MetadataListValue"),
+    ),
+    "chromadb.config": (
+        ("vermilion.settings", "APIVersion LEGACY_ERROR Settings"),
+        ("vermilion.system", "System"),
+        *_TENANCY,
+    ),
+    "chromadb.errors": (
+        (
+            "vermilion.errors",
+            """
+            AuthorizationError BatchSizeExceededError ChromaAuthError ChromaError DuplicateIDError
+            IDAlreadyExistsError InternalError InvalidArgumentError InvalidDimensionException
+            InvalidHTTPVersion InvalidUUIDError NotFoundError QuotaError RateLimitError
+            UniqueConstraintError VersionMismatchError error_types
+            """,
+        ),
+    ),
+    "chromadb.execution": (),
+    "chromadb.execution.expression": (*_SEARCH, ("vermilion.search", "Where")),
+    "chromadb.execution.expression.operator": (*_SEARCH, ("vermilion.search", "Where")),
+    "chromadb.execution.expression.plan": (("vermilion.search", "Search"),),
+    "chromadb.types": (
+        ("vermilion.engine", "Collection=CollectionInfo"),
+        *_FILTER_TYPES,
+        *_RECORDED,
+    ),
+    "chromadb.utils": (),
+    "chromadb.utils.batch_utils": (("vermilion.batches", "create_batches"),),
+    "chromadb.utils.data_loaders": (
+        ("vermilion.data_loaders", "ChromaLangchainPassthroughDataLoader ImageLoader"),
+    ),
+    "chromadb.utils.distance_functions": (("vermilion.distance_functions", "cosine ip l2"),),
+    "chromadb.utils.embedding_functions": (
+        *_EMBEDDING,
+        ("vermilion.embeddings.default", "ONNXMiniLM_L6_V2"),
+        (
+            "vermilion.embeddings.base",
+            """
+            config_to_embedding_function get_builtins known_embedding_functions
+            register_embedding_function
+            """,
+        ),
+    ),
+    "chromadb.utils.embedding_functions.onnx_mini_lm_l6_v2": (
+        ("vermilion.embeddings.default", "ONNXMiniLM_L6_V2"),
+    ),
+}
+
+# ── installing ───────────────────────────────────────────────────────────────────────────────────
+
+_ORIGIN = "vermilion"
 
 
 def install_as_chromadb() -> None:
-    """Later."""
+    """Makes `import chromadb` import Vermilion, in this process, for everybody.
+
+    Call it first thing: before the program imports anything that imports chromadb. Twice is fine.
+    Raises RuntimeError when the real chromadb is imported already.
+    """
+    there = sys.modules.get("chromadb")
+    if there is not None:
+        if _is_ours(there):
+            return
+        raise RuntimeError(
+            f"chromadb is already imported, from {getattr(there, '__file__', there)}. "
+            "Call vermilion.install_as_chromadb() before the first import of chromadb and of "
+            "whatever imports it, for example at the top of the program's first module"
+        )
+    sys.modules.update(_modules())
+    sys.meta_path.append(_Unknown())
+
+
+def entries(path: str) -> dict[str, str]:
+    """Their names in a module of theirs, and where ours are, as "module:attribute"."""
+    found = {}
+    for home, names in TABLE[path]:
+        for name in names.split():
+            theirs, _, ours = name.partition("=")
+            found[theirs] = f"{home}:{ours or theirs}"
+    return found
+
+
+def _modules() -> dict[str, ModuleType]:
+    """A module for each path; a package holds its modules as attributes."""
+    modules = {path: _module(path) for path in TABLE}
+    for path, module in modules.items():
+        parent, _, name = path.rpartition(".")
+        if parent:
+            setattr(modules[parent], name, module)
+    return modules
+
+
+def _module(path: str) -> ModuleType:
+    from pkgutil import resolve_name  # most programs that import vermilion never install
+
+    module = ModuleType(path, f"Vermilion, under the name {path}.")
+    is_package = any(other.startswith(f"{path}.") for other in TABLE)
+    module.__spec__ = ModuleSpec(path, None, origin=_ORIGIN, is_package=is_package)
+    if is_package:
+        module.__path__ = []
+    found = {name: resolve_name(home) for name, home in entries(path).items()}
+    vars(module).update(found, __all__=sorted(found))  # without its modules, as in Chroma
+    return module
+
+
+def _is_ours(module: ModuleType) -> bool:
+    return getattr(getattr(module, "__spec__", None), "origin", None) == _ORIGIN
+
+
+class _Unknown:
+    """Stands last in the line of finders, and says why a module of Chroma was not found."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Raises ModuleNotFoundError for what is below chromadb."""
+        if name.startswith("chromadb."):
+            raise ModuleNotFoundError(
+                f"No module named {name!r}: Vermilion stands in for chromadb in this process and "
+                "has no such module; vermilion.compat.TABLE lists those it has",
+                name=name,
+            )

@@ -22,7 +22,7 @@ from vermilion.errors import (
     InvalidArgumentError,
 )
 from vermilion.types import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY, SparseVector
-from vermilion.where import INT64
+from vermilion.where import INT64, plain
 
 RESERVED_KEY = "chroma:document"
 MAX_DIMENSION = 65_535
@@ -88,13 +88,13 @@ def check_columns(
 
     Raises ValueError, TypeError, DuplicateIDError or InvalidArgumentError.
     """
-    rows = vector_rows(embeddings)
+    vectors = vector_column(vector_rows(embeddings))  # first: Chroma complains about them first
     many_ids, many_metadatas = as_list(ids), as_list(metadatas)
     many_documents, many_images, many_uris = as_list(documents), as_list(images), as_list(uris)
     check_lengths(
         {
             "ids": many_ids,
-            "embeddings": rows,
+            "embeddings": vectors,
             "metadatas": many_metadatas,
             "documents": many_documents,
             "images": many_images,
@@ -102,8 +102,8 @@ def check_columns(
         }
     )
     return Columns(
-        vectors=vector_column(rows),
-        documents=document_column(many_documents, optional=rows is not None),
+        vectors=vectors,
+        documents=document_column(many_documents, optional=vectors is not None),
         images=image_column(many_images),
         ids=id_column(many_ids),
         metadatas=metadata_column(many_metadatas),
@@ -155,7 +155,7 @@ def id_list(ids: list[Any] | None) -> list[str]:
         if not id:
             raise InvalidArgumentError("Empty ID, ID must have at least one character")
         _encodable(id, "ID")
-    return [str(id) for id in ids]  # numpy's strings become plain ones
+    return [plain(id) for id in ids]
 
 
 def _duplicates(ids: list[str]) -> str:
@@ -277,7 +277,7 @@ def document_column(documents: list[Any] | None, *, optional: bool) -> list[str 
                 f"Expected document to be a str, got {document!r} of {type(document).__name__}"
             )
         _encodable(document, "document")
-    return documents
+    return [None if document is None else plain(document) for document in documents]
 
 
 def image_column(images: list[Any] | None) -> list[NDArray[Any]] | None:
@@ -296,13 +296,15 @@ def image_column(images: list[Any] | None) -> list[NDArray[Any]] | None:
 
 def uri_column(uris: list[Any] | None) -> list[str | None] | None:
     """Uris as strings or None."""
-    for uri in uris or ():
+    if uris is None:
+        return None
+    for uri in uris:
         if uri is None:
             continue
         if not isinstance(uri, str):
             raise ArgumentTypeError(f"Expected URI to be a str or None, got {uri!r}")
         _encodable(uri, "URI")
-    return uris
+    return [None if uri is None else plain(uri) for uri in uris]
 
 
 def _encodable(text: str, noun: str) -> None:
@@ -361,7 +363,7 @@ def check_key(key: object, prefix: str) -> str:
     if key[0] in "#$":
         raise ArgumentValueError(f"{prefix}: Metadata key cannot start with '#' or '$': {key}")
     _encodable(key, "metadata key")
-    return str(key)
+    return str.__str__(key)
 
 
 def check_value(key: object, value: object) -> Any:
@@ -380,25 +382,21 @@ def check_value(key: object, value: object) -> Any:
     return _scalar_value(key, value)
 
 
-def _scalar_value(key: object, value: str | int | float) -> str | int | float:
+def _scalar_value(key: object, given: str | int | float) -> str | int | float:
+    value: str | int | float = plain(given)
     if isinstance(value, str):
         _encodable(value, f"metadata value of key {key!r}")
-        return str(value)
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int) and value not in INT64:
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentValueError(
+            f"Expected metadata value to be a finite number, got {value} for key {key!r}; "
+            "leave the key out instead"
+        )
+    elif isinstance(value, int) and value not in INT64:
         raise ArgumentValueError(
             f"Expected metadata value to be an int of 64 bits, got {value} for key {key!r}; "
             "store larger ones as strings"
         )
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ArgumentValueError(
-                f"Expected metadata value to be a finite number, got {value} for key {key!r}; "
-                "leave the key out instead"
-            )
-        return float(value)  # numpy's float64 becomes a plain one
-    return int(value)
+    return value
 
 
 def _list_value(key: object, value: list[Any]) -> list[Any]:

@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import os
 import warnings
+from enum import Enum
 from typing import Any
 
 from vermilion.errors import ArgumentValueError
+
+
+class APIVersion(str, Enum):  # noqa: UP042  (Chroma's bases: format() gives the name)
+    """Where a release of the HTTP interface begins; ours speaks the second."""
+
+    V1 = "/api/v1"
+    V2 = "/api/v2"
+
 
 # Name: (type, default). What is only here so that old code keeps working has no effect.
 FIELDS: dict[str, tuple[type, Any]] = {
@@ -23,7 +32,7 @@ FIELDS: dict[str, tuple[type, Any]] = {
     "chroma_server_headers": (dict, None),
     "chroma_server_ssl_enabled": (bool, False),
     "chroma_server_ssl_verify": (object, None),
-    "chroma_server_api_default_path": (str, "/api/v2"),
+    "chroma_server_api_default_path": (str, APIVersion.V2.value),
     "chroma_server_cors_allow_origins": (list, []),
     "chroma_http_keepalive_secs": (float, 40.0),
     "chroma_http_max_connections": (int, None),
@@ -35,6 +44,9 @@ FIELDS: dict[str, tuple[type, Any]] = {
     "chroma_server_authn_provider": (str, None),
     "chroma_server_authn_credentials": (str, None),
     "chroma_server_authn_credentials_file": (str, None),
+    "chroma_server_authz_provider": (str, None),
+    "chroma_server_authz_config": (dict, None),
+    "chroma_server_authz_config_file": (str, None),
     "chroma_server_nofile": (int, None),
     "chroma_server_thread_pool_size": (int, 40),
     "chroma_memory_limit_bytes": (int, 0),
@@ -50,6 +62,11 @@ FIELDS: dict[str, tuple[type, Any]] = {
 # What embedded clients of Chroma name as their implementation: all of them are our engine.
 EMBEDDED = ("vermilion.", "chromadb.api.rust.", "chromadb.api.segment.")
 
+LEGACY_ERROR = (
+    "chroma_db_impl belongs to a release of Chroma before 0.4. Use PersistentClient(path) or "
+    "EphemeralClient() instead"
+)
+
 _YES, _NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -63,10 +80,7 @@ class Settings:
 
     def __init__(self, **given: Any) -> None:
         if given.get("chroma_db_impl"):
-            raise ArgumentValueError(
-                "chroma_db_impl belongs to a release of Chroma before 0.4. Use "
-                "PersistentClient(path) or EphemeralClient() instead"
-            )
+            raise ArgumentValueError(LEGACY_ERROR)
         for name, (kind, default) in FIELDS.items():
             value = given.pop(name, os.environ.get(name.upper(), default))
             setattr(self, name, _read(name, kind, value))

@@ -26,7 +26,8 @@ class _Shared:
     leases: int = 0
 
 
-_guard = threading.Lock()
+# Re-entrant: a client that is collected while another one is opened is released by the same thread.
+_guard = threading.RLock()
 _engines: dict[str, _Shared] = {}
 
 

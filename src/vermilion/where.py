@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import operator
+import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,6 +44,18 @@ def kind(value: object) -> Kind | None:
     if isinstance(value, str):
         return "string"
     return "list" if isinstance(value, list) else None
+
+
+def plain(value: Any) -> Any:
+    """The str, int, float or bool that a value is, whatever subclass it comes in.
+
+    An enumeration's member hashes and prints as itself, not as the value it stands for.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, int) else float(value)
 
 
 # ── what each operator means ─────────────────────────────────────────────────────────────────────
@@ -423,8 +436,9 @@ def _pattern(name: str, operand: object) -> str:
     return text
 
 
-def _exact(value: object) -> object:
+def _exact(operand: object) -> object:
     """Refuses numbers that no stored value can be compared with."""
+    value = plain(operand)
     if isinstance(value, float) and not math.isfinite(value):
         raise ArgumentValueError(f"Invalid where clause: {value} is not a finite number")
     if isinstance(value, int) and value not in INT64:
@@ -442,7 +456,10 @@ _ACCEPTS: dict[str, Callable[[str, object], object]] = {
 }
 
 
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 100
+
+
 def _show(value: object) -> str:
-    """What was got, short enough for an error text."""
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    """What was got, short enough for an error text, however long or deep it is."""
+    return _brief.repr(value)

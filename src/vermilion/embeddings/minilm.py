@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.embeddings.wordpiece import WordPiece, read_vocabulary
+from vermilion.errors import ArgumentValueError, DamagedError
 
 Matrix = NDArray[np.float32]
 Runtime = Literal["auto", "numpy", "onnx"]
@@ -109,7 +110,7 @@ def open_network(runtime: Runtime) -> Network:
     if onnxruntime is not None:
         return OnnxNetwork(onnxruntime)
     if runtime == "onnx":
-        raise RuntimeError(
+        raise ArgumentValueError(
             "onnxruntime is not installed: install vermilion[onnx], or use the runtime "
             "'numpy', which needs nothing else and gives the same vectors"
         )
@@ -119,6 +120,8 @@ def open_network(runtime: Runtime) -> Network:
 @lru_cache(maxsize=1)
 def _import_onnxruntime() -> ModuleType | None:
     """The module if it can be imported; asked once, so that a process never changes its mind."""
+    # onnxruntime 1.29 and later report to their maker unless told not to before they are loaded.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError:
@@ -324,7 +327,7 @@ def check_weights() -> Any:
     path = _DATA / contents["file"]
     size = path.stat().st_size if path.exists() else 0
     if size != contents["bytes"]:
-        raise RuntimeError(
+        raise DamagedError(
             f"the weights of the default embedding model, {path}, are incomplete: "
             f"{size} bytes, not {contents['bytes']}; reinstall vermilion"
         )
@@ -334,7 +337,7 @@ def check_weights() -> Any:
 def _read(name: str) -> bytes:
     path = _DATA / name
     if not path.exists():
-        raise RuntimeError(
+        raise DamagedError(
             f"a file of the default embedding model, {path}, is missing; reinstall vermilion"
         )
     return path.read_bytes()

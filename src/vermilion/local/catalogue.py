@@ -28,6 +28,11 @@ from vermilion.types import Address, Database, Durability
 FORMAT = 1
 PAGE_SIZE = 4096
 
+# It may have been deleted; its id is always this one.
+_DEFAULT_DATABASE = (
+    "insert or ignore into databases (id, tenant, name)"
+    " values ('00000000-0000-0000-0000-000000000000', 'default_tenant', 'default_database')"
+)
 _COLLECTION = (
     "select c.id, c.name, d.tenant, d.name, c.configuration, c.metadata, c.schema"
     " from collections c join databases d on d.id = c.database "
@@ -44,8 +49,12 @@ class Catalogue:
             with self._file.exclusive():
                 if not path.exists():  # another process may have been first
                     create_file(path, PAGE_SIZE, text)
-        with self._file.reading() as connection:
-            _check_format(connection)
+        try:
+            with self._file.reading() as connection:
+                _check_format(connection)
+        except BaseException:
+            self._file.close()
+            raise
 
     def close(self) -> None:
         """Closes the file."""
@@ -215,6 +224,7 @@ class Catalogue:
                 "'default_database')"
             )
             connection.execute("delete from tenants where name <> 'default_tenant'")
+            connection.execute(_DEFAULT_DATABASE)
         return [UUID(str(id)) for (id,) in gone]
 
 

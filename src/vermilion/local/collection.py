@@ -40,13 +40,6 @@ class LocalCollection:
         if opened is not None:
             opened[0].close()
 
-    def drop(self) -> None:
-        """Marks the records as deleted, for everybody who has them open, and closes."""
-        opened = self._open(make=False)
-        if opened is not None:
-            opened[0].drop()
-        self.close()
-
     # ── writes ───────────────────────────────────────────────────────────────────────────────────
 
     def add(self, batch: Batch) -> WriteResult:

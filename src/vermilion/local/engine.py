@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection as AnyCollection
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from vermilion.configuration import Changes, Configuration
 from vermilion.engine import EVERYTHING, CollectionInfo, Column, Selection
-from vermilion.errors import ClosedError, NotFoundError, StorageError
+from vermilion.errors import ClosedError, DamagedError, NotFoundError, StorageError
 from vermilion.local.catalogue import Catalogue
 from vermilion.local.collection import LocalCollection
+from vermilion.local.sqlite import sync_directory
 from vermilion.local.store import Store
 from vermilion.records import Batch
 from vermilion.types import Address, Database, Durability, Hits, Records, WriteResult
@@ -240,6 +241,13 @@ class LocalEngine:
         entry = self._enter(address)
         try:
             yield entry.collection
+        except NotFoundError:
+            self._forget(entry)
+            raise
+        except (StorageError, ClosedError):
+            # A collection that was deleted meanwhile has no file any more: the catalogue knows.
+            self._catalogue.get_collection_by_id(address)
+            raise
         finally:
             for idle in self._leave(entry):
                 idle.close()
@@ -268,6 +276,13 @@ class LocalEngine:
             idle = [id for id, other in self._entries.items() if not other.users][:surplus]
             return [self._entries.pop(id).collection for id in idle]
 
+    def _forget(self, entry: _Entry) -> None:
+        """Gives up a collection deleted by another process: while it is open it takes space."""
+        with self._guard:
+            if self._entries.get(entry.address.collection) is entry:
+                del self._entries[entry.address.collection]
+        entry.collection.close()
+
     def _open(self, address: Address) -> LocalCollection:
         info = self._catalogue.get_collection_by_id(address)
         find = self._find_in_memory if self._path is None else self._find_file
@@ -290,14 +305,18 @@ class LocalEngine:
                 self._catalogue.get_collection_by_id(address)
                 if not path.exists():
                     path.parent.mkdir(exist_ok=True)
+                    sync_directory(path.parent.parent)
                     Store.create(path, dimension)
         return Store.open(path, str(address.collection), self._durability)
 
     def _with_dimension(self, info: CollectionInfo) -> CollectionInfo:
         if self._path is not None and not (self._folder(info.id) / RECORDS).exists():
             return info
-        with self._collection(info.address) as collection:
-            return replace(info, dimension=collection.dimension())
+        try:
+            with self._collection(info.address) as collection:
+                return replace(info, dimension=collection.dimension())
+        except NotFoundError:  # deleted since it was looked up
+            return info
 
     # ── deleted collections ──────────────────────────────────────────────────────────────────────
 
@@ -305,26 +324,38 @@ class LocalEngine:
         """Removes the records of a collection that is no longer in the catalogue."""
         with self._guard:
             entry = self._entries.pop(id, None)
+        if self._path is not None and (self._folder(id) / RECORDS).exists():
+            self._mark_dropped(id)
         if entry is not None:
-            entry.collection.drop()
-        elif self._path is not None and (self._folder(id) / RECORDS).exists():
-            store = Store.open(self._folder(id) / RECORDS, str(id), self._durability)
-            store.drop()
-            store.close()
+            entry.collection.close()
         if self._path is not None:
             # What cannot be removed now, because somebody reads it, goes when it is swept.
             shutil.rmtree(self._folder(id), ignore_errors=True)
+
+    def _mark_dropped(self, id: UUID) -> None:
+        """Tells whoever has the file open, here or in another process, that it is no more."""
+        store = Store.open(self._folder(id) / RECORDS, str(id), self._durability)
+        with suppress(StorageError, DamagedError):  # a file that cannot be read is removed, too
+            store.drop()
+        store.close()
 
     def _sweep(self) -> None:
         """Removes folders that a process left behind when it died while deleting."""
         if self._path is None:
             return
         with self._catalogue.exclusive():
-            known = {str(id) for id in self._catalogue.collection_ids()}
-            for folder in (self._path / COLLECTIONS).iterdir():
-                if folder.is_dir() and folder.name not in known:
-                    shutil.rmtree(folder, ignore_errors=True)
+            folders = (self._path / COLLECTIONS).iterdir()
+            found = {UUID(folder.name) for folder in folders if _is_id(folder.name)}
+            for id in found - self._catalogue.collection_ids():
+                self._discard(id)
 
     def _folder(self, id: UUID) -> Path:
         assert self._path is not None, "only a database on disk has folders"
         return self._path / COLLECTIONS / str(id)
+
+
+def _is_id(name: str) -> bool:
+    try:
+        return str(UUID(name)) == name
+    except ValueError:
+        return False

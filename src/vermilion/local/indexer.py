@@ -65,16 +65,13 @@ class Indexer:
         with self._lock, self._store.writing() as transaction:
             yield transaction, self._catch_up(transaction, columns, False)
 
-    def forget(self) -> None:
-        """Drops every index; the next read builds what it needs."""
-        with self._lock:
-            self._drop()
-
     def _drop(self) -> None:
         self._view = self._columns = self._vectors = None
 
     def _catch_up(self, snapshot: Snapshot, columns: bool, vectors: bool) -> Moment:
         try:
+            if self._vectors is not None and self._vectors.dimension != snapshot.head.dimension:
+                self._vectors = None  # emptied, and filled again with vectors of another dimension
             view = self._replay(snapshot)
             if self._missing(snapshot, columns, vectors) and not view.live.all():
                 view = self._reload(snapshot)  # an index starts from slots that are all alive
@@ -86,8 +83,6 @@ class Indexer:
         return Moment(snapshot, view, self._columns, self._vectors)
 
     def _missing(self, snapshot: Snapshot, columns: bool, vectors: bool) -> bool:
-        if self._vectors is not None and self._vectors.dimension != snapshot.head.dimension:
-            self._vectors = None  # emptied, and filled again with vectors of another dimension
         dimension_known = snapshot.head.dimension is not None
         return (columns and self._columns is None) or (
             vectors and dimension_known and self._vectors is None

@@ -52,6 +52,8 @@ def translated(what: str) -> Iterator[None]:
         raise StorageError(f"{what}: {error}") from error
     except apsw.ConnectionClosedError as error:
         raise ClosedError(f"{what} was closed") from error
+    except OSError as error:  # of the lock, or of a folder
+        raise StorageError(f"{what}: {error}") from error
     except apsw.Error as error:
         raise InternalError(f"{what}: {type(error).__name__}: {error}") from error
 
@@ -103,7 +105,6 @@ class Database:
         self._path = path
         self._durability = durability
         self._idle: list[apsw.Connection] = []
-        self._open: set[apsw.Connection] = set()
         self._guard = threading.RLock()
         self._closed = False
         self._write_lock: Callable[[], AbstractContextManager[None]]
@@ -133,7 +134,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[apsw.Connection]:
         """A connection inside a write transaction, committed unless the block raises."""
-        with self._write_lock(), self._connection() as connection:
+        with self.exclusive(), self._connection() as connection:
             connection.execute("begin immediate")
             try:
                 yield connection
@@ -143,16 +144,17 @@ class Database:
                 raise
             self._shorten_wal(connection)
 
-    def exclusive(self) -> AbstractContextManager[None]:
-        """The lock that every writer of this file waits for."""
-        return self._write_lock()
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Holds the lock that every writer of this file waits for."""
+        with translated(self.name), self._write_lock():
+            yield
 
     def close(self) -> None:
-        """Closes every connection; calls that still run fail with ClosedError."""
+        """Closes every connection; calls that still run finish, and close theirs."""
         with self._guard:
             self._closed = True
-            connections = [*self._open, *([self._memory] if self._memory else ())]
-            self._open.clear()
+            connections = [*self._idle, *([self._memory] if self._memory else ())]
             self._idle.clear()
             self._memory = None
         for connection in connections:
@@ -171,9 +173,7 @@ class Database:
             try:
                 yield connection
             finally:
-                with self._guard:
-                    if connection in self._open:
-                        self._idle.append(connection)
+                self._put_back(connection)
 
     def _take(self) -> apsw.Connection:
         with self._guard:
@@ -181,9 +181,14 @@ class Database:
                 raise ClosedError(f"{self.name} was closed")
             if self._idle:
                 return self._idle.pop()
-            connection = self._connect()
-            self._open.add(connection)
-            return connection
+            return self._connect()
+
+    def _put_back(self, connection: apsw.Connection) -> None:
+        with self._guard:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close(force=True)
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -201,23 +206,22 @@ class Database:
             return
         try:
             length = os.stat(f"{self._path}-wal").st_size
-        except FileNotFoundError:
+        except OSError:
             return
         if length < WAL_BYTES:
             return
         connection.set_busy_timeout(CHECKPOINT_BUSY_MS)
         try:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-        except apsw.BusyError:
-            pass  # the next writer tries again
+        except apsw.Error:
+            # Readers are in the way, or the disk is full. What was written is safe in the WAL
+            # and was reported as done already: the next writer tries again.
+            pass
         finally:
             connection.set_busy_timeout(BUSY_MS)
 
 
 def _end(connection: apsw.Connection, how: Literal["commit", "rollback"]) -> None:
-    """Ends the transaction, unless SQLite or `close` ended it already."""
-    try:
-        if not connection.get_autocommit():
-            connection.execute(how)
-    except apsw.ConnectionClosedError:
-        pass
+    """Ends the transaction, unless SQLite ended it already."""
+    if not connection.get_autocommit():
+        connection.execute(how)

@@ -44,7 +44,9 @@ class Growable:
 
     def array(self, length: int | None = None) -> NDArray[Any]:
         """The first `length` rows, or all of them."""
-        return self._rows[: self._length if length is None else length]
+        # The length first: rows that are appended meanwhile may move to a larger array.
+        end = self._length if length is None else length
+        return self._rows[:end]
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,9 @@ class SlotTable:
         replaces = self.slots(present, first)
         fresh = replaces < 0
         self._replaces.append(replaces)
-        self._first_slots.append(first + np.flatnonzero(fresh))
+        # Keys before slots: a reader that sees a slot must find its key.
         self._first_keys.append(present[fresh])
+        self._first_slots.append(first + np.flatnonzero(fresh))
         self._keys.append(present)
         moved = zip(
             present[~fresh].tolist(), (first + np.flatnonzero(~fresh)).tolist(), strict=True

@@ -1,0 +1,25 @@
+# 17. Copying Collections: local to remote
+import chromadb
+
+client = chromadb.PersistentClient(path="my_local_data")
+remote_client = chromadb.HttpClient()
+
+collection = client.get_or_create_collection("local_collection")
+collection.add(
+    ids=["1", "2"],
+    documents=["hello world", "hello ChromaDB"],
+    metadatas=[{"a": 1}, {"b": 2}])
+remote_collection = remote_client.get_or_create_collection("remote_collection",
+                                                           metadata=collection.metadata)
+existing_count = collection.count()
+batch_size = 10
+for i in range(0, existing_count, batch_size):
+    batch = collection.get(
+        include=["metadatas", "documents", "embeddings"],
+        limit=batch_size,
+        offset=i)
+    remote_collection.add(
+        ids=batch["ids"],
+        documents=batch["documents"],
+        metadatas=batch["metadatas"],
+        embeddings=batch["embeddings"])

@@ -1,0 +1,130 @@
+"""Writes the tables in docs/ that come from the code; --check only tells whether they are current.
+
+    python scripts/make_docs.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from vermilion import cli, errors
+from vermilion.configuration import PARAMETERS, Hnsw
+from vermilion.where import DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, Operator
+
+DOCS = Path(__file__).parent.parent / "docs"
+OPERANDS = {
+    "scalar": "str, int, float or bool",
+    "number": "int or float",
+    "scalars": "list of str, of numbers, or of bool",
+    "element": "str, int, float or bool",
+    "text": "str, not empty",
+    "pattern": "str, a regular expression",
+}
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table."""
+    lines = [list(map(str, head)), ["---"] * len(list(head)), *(list(map(str, r)) for r in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def operators(rows: dict[str, Operator]) -> str:
+    """A table of filter operators."""
+    return table(
+        ["operator", "operand", "matches a record whose value"],
+        [(f"`{row.name}`", OPERANDS[row.accepts], row.says) for row in rows.values()],
+    )
+
+
+def parameters() -> str:
+    """The table of index parameters."""
+    return table(
+        ["`configuration[\"hnsw\"]`", "default", "allowed", "`modify`", "old metadata key", "steers"],
+        [
+            (
+                f"`{name}`",
+                getattr(Hnsw(), name) or "processors",
+                f"{row.low:g} to {row.high:g}",
+                "yes" if row.mutable else "no",
+                f"`{row.legacy}`",
+                row.says,
+            )
+            for name, row in PARAMETERS.items()
+        ],
+    )
+
+
+def error_classes() -> str:
+    """The table of exceptions."""
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.VermilionError)
+    ]
+    return table(
+        ["class", "is also", "status", "means"],
+        [
+            (
+                f"`{kind.__name__}`",
+                ", ".join(f"`{base.__name__}`" for base in kind.__bases__),
+                kind.status,
+                (kind.__doc__ or "").splitlines()[0],
+            )
+            for kind in dict.fromkeys(kinds)
+        ],
+    )
+
+
+def commands() -> str:
+    """The table of commands."""
+    return table(
+        ["command", "does"], [(f"`vermilion {name}`", says) for name, says in cli.commands()]
+    )
+
+
+TABLES: dict[str, tuple[str, Callable[[], str]]] = {
+    "metadata-operators": ("filters.md", lambda: operators(OPERATORS)),
+    "document-operators": ("filters.md", lambda: operators(DOCUMENT_OPERATORS)),
+    "id-operators": ("filters.md", lambda: operators(ID_OPERATORS)),
+    "parameters": ("configuration.md", parameters),
+    "errors": ("errors.md", error_classes),
+    "commands": ("cli.md", commands),
+}
+
+
+def with_tables(name: str, text: str) -> str:
+    """The page with every table between its marks made anew."""
+    for mark, (page, make) in TABLES.items():
+        if page != name:
+            continue
+        start, end = f"<!-- {mark}: made by scripts/make_docs.py -->", f"<!-- end of {mark} -->"
+        before, _, rest = text.partition(start)
+        _, _, after = rest.partition(end)
+        text = f"{before}{start}\n\n{make()}\n\n{end}{after}"
+    return text
+
+
+def main() -> int:
+    """Writes or checks; 1 when --check finds a page that is out of date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, only tell")
+    check = parser.parse_args().check
+    stale = []
+    for name in sorted({page for page, _ in TABLES.values()}):
+        path = DOCS / name
+        old = path.read_text(encoding="utf-8")
+        new = with_tables(name, old)
+        if new != old:
+            stale.append(name)
+            if not check:
+                path.write_text(new, encoding="utf-8")
+    if stale:
+        print(f"{'out of date' if check else 'written'}: {', '.join(stale)}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The command `vermilion`: a table of subcommands, and how each of them may fail.
+
+Exit codes: 0 done, 1 an error in one line on stderr, 2 a wrong command line, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from vermilion import demo
+from vermilion.errors import VermilionError
+from vermilion.version import __version__
+
+FAILED, WRONG_USE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+
+
+class Command(NamedTuple):
+    """One subcommand: what it is called, what it is for, its arguments and its work."""
+
+    name: str
+    purpose: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+COMMANDS = (Command("demo", demo.PURPOSE, demo.add_arguments, demo.run),)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code; a wrong one exits with 2, as argparse does.
+
+    >>> main(["demo", "--limit", "200", "--question", "a songbird"])
+    0
+    """
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return WRONG_USE
+    return _guarded(arguments.command, arguments)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        "vermilion", description="The embedding database that speaks Chroma."
+    )
+    parser.add_argument("--version", action="version", version=f"vermilion {__version__}")
+    parser.set_defaults(command=None)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in COMMANDS:
+        subparser = subparsers.add_parser(
+            command.name, help=command.purpose, description=f"{command.purpose}."
+        )
+        command.add_arguments(subparser)
+        subparser.set_defaults(command=command)
+    return parser
+
+
+def _guarded(command: Command, arguments: argparse.Namespace) -> int:
+    """Runs a command; what a user can do something about is told without a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What users type is echoed, and need not be printable in their own encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            command.run(arguments)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # As in `vermilion demo | head`: Python would flush, and fail, once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (VermilionError, OSError) as error:
+        _complain("error", error)
+        return FAILED
+    return 0
+
+
+def _show_warning(message: object, *_: Any, **__: Any) -> None:
+    _complain("warning", message)
+
+
+def _complain(kind: str, message: object) -> None:
+    line = " ".join(str(message).split())
+    print(f"vermilion: {kind}: {line}", file=sys.stderr)

@@ -1,0 +1,54 @@
+"""Fixtures: every engine there is, and every door to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import vermilion
+from vermilion import sharing
+from vermilion.client import Client
+from vermilion.engine import Engine
+from vermilion.local.engine import LocalEngine
+
+
+@pytest.fixture(params=["memory", "disk"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An engine with an empty database."""
+    engine = LocalEngine(None if request.param == "memory" else tmp_path / "database")
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(params=["ephemeral", "persistent"])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
+    """A client of an empty database that may be reset."""
+    sharing.forget_all()
+    settings = vermilion.Settings(allow_reset=True)
+    if request.param == "ephemeral":
+        yield vermilion.EphemeralClient(settings)
+    else:
+        yield vermilion.PersistentClient(tmp_path / "database", settings)
+    sharing.forget_all()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "nested" / "database"
+
+
+@pytest.fixture
+def disk(folder: Path) -> Iterator[LocalEngine]:
+    engine = LocalEngine(folder)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def other(disk: LocalEngine, folder: Path) -> Iterator[LocalEngine]:
+    """A second engine on the directory of `disk`, as another process would be."""
+    engine = LocalEngine(folder)
+    yield engine
+    engine.close()

@@ -1,0 +1,108 @@
+"""The reading order: a module may import only what stands above it, so there can be no cycle.
+
+The list is also the tour of the README. Imports inside functions and under TYPE_CHECKING count.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import vermilion
+
+ROOT = Path(vermilion.__file__).parent
+
+WORDS = """
+    errors types where records names configuration
+    keys ranks search schema_config schema_types schema
+    engine version
+"""
+LOCAL = """
+    local.lock local.blocks local.sqlite local.rows local.snapshot local.transaction local.store
+    local.index.base local.index.slots local.index.vectors local.index.columns
+    local.indexer local.planner local.catalogue local.collection local.engine
+"""
+EMBEDDINGS = "embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default"
+DOORS = """
+    embedder collection settings sharing client
+    data_loaders batches distance_functions auth_types system api_types api_configuration compat
+    demo cli __init__ __main__
+"""
+READING_ORDER = f"{WORDS} {LOCAL} {EMBEDDINGS} {DOORS}".split()
+# Families do not know each other.
+FAMILIES = ("local", "embeddings")
+# From outside a family only these of it are imported; the rest is its own business.
+FACES = {
+    "local.engine",
+    "local.index.base",
+    "embeddings.base",
+    "embeddings.default",
+}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in ROOT.rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if name != "__init__" and name.endswith("__init__"):
+            assert path.read_text(encoding="utf-8").startswith('"""See '), f"{name} holds code"
+            continue
+        found[name] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str) -> set[str]:
+    """Which of our modules this one imports, anywhere in its text."""
+    out = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            out |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name} imports relatively"
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            out |= {one for one in whole if one.removeprefix("vermilion.") in MODULES} or {
+                str(node.module)
+            }
+    ours = {one for one in out if one == "vermilion" or one.startswith("vermilion.")}
+    return {one.removeprefix("vermilion").lstrip(".") or "__init__" for one in ours}
+
+
+def family(name: str) -> str | None:
+    first = name.split(".")[0]
+    return first if first in FAMILIES else None
+
+
+def test_every_module_has_its_place_in_the_reading_order() -> None:
+    assert sorted(READING_ORDER) == sorted(MODULES)
+
+
+@pytest.mark.parametrize("name", READING_ORDER)
+def test_a_module_imports_only_what_stands_above_it(name: str) -> None:
+    above = READING_ORDER[: READING_ORDER.index(name)]
+    assert sorted(imports(name) - set(above)) == []
+
+
+@pytest.mark.parametrize("name", READING_ORDER)
+def test_families_do_not_import_each_other(name: str) -> None:
+    if family(name):
+        others = {one for one in imports(name) if family(one) not in (None, family(name))}
+        assert others == set()
+
+
+@pytest.mark.parametrize("name", READING_ORDER)
+def test_a_family_is_entered_by_its_face(name: str) -> None:
+    entered = {one for one in imports(name) if family(one) and family(one) != family(name)}
+    assert entered <= FACES
+
+
+@pytest.mark.parametrize("name", sorted(set(READING_ORDER) - {"__main__", "cli", "demo"}))
+def test_nobody_inside_comes_in_by_the_front_door(name: str) -> None:
+    assert "__init__" not in imports(name)
+
+
+def test_files_stay_readable() -> None:
+    long = {name: len(path.read_text("utf-8").splitlines()) for name, path in MODULES.items()}
+    assert {name: lines for name, lines in long.items() if lines > 500} == {}

@@ -1,0 +1,277 @@
+"""Random histories of one collection: every engine answers as the oracle does.
+
+On disk two engines have the directory open, as two processes would, and each step goes through
+either of them. VERMILION_STATEFUL=5000 tries that many histories instead of a few.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as run
+
+from oracle import Oracle
+from vermilion.engine import Selection
+from vermilion.errors import ArgumentValueError, DimensionError, NotFoundError
+from vermilion.local.engine import LocalEngine
+from vermilion.records import Batch
+from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address
+from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, parse
+from words import make
+
+EXAMPLES = int(os.environ.get("VERMILION_STATEFUL", "60"))
+
+# ── values: few of each, so that they meet again ─────────────────────────────────────────────────
+
+IDS = [*"abcdefgh", "é", "東京", "nul\0", " "]
+KEYS = ["x", "y", "clé"]
+TEXTS = ["", "a", "A b", "café", "東京 2024", "nul\0here", "a\nb", "1"]
+PATTERNS = [r"^a", r"\w+", r"é", "x*", r"(?i)a b", r"\d", r"\x00", r"a.b", r"\b2024\b"]
+KINDS: list[st.SearchStrategy[Any]] = [
+    st.sampled_from(TEXTS),
+    st.sampled_from([0, 1, -1, 2**53, 2**53 + 1, 2**63 - 1, -(2**63)]),
+    st.sampled_from([0.0, -0.0, 1.0, 0.5, -1.5, 2.0**53, 2.0**63, -(2.0**63), 1e300]),
+    st.booleans(),
+]
+SCALARS = st.one_of(KINDS)
+LISTS = st.one_of([st.lists(kind, min_size=1, max_size=3) for kind in KINDS])
+VALUES = SCALARS | LISTS
+METADATA = st.none() | st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1)
+CHANGES = st.none() | st.dictionaries(st.sampled_from(KEYS), st.none() | VALUES, min_size=1)
+COMPONENTS = st.sampled_from([0.0, 0.0, -0.0, 1.0, 1.0, -1.0, 2.0, 0.1, -0.7, 3.5])
+COLUMNS = st.sets(st.sampled_from(["vectors", "documents", "uris", "metadatas"]))
+WINDOW = st.none() | st.integers(0, 6)
+
+
+@st.composite
+def batches(draw: Any, dimension: int, *, all_vectors: bool, changes: bool) -> Batch:
+    """Rows with any of the columns; `changes` may delete keys of the metadata."""
+    ids = draw(st.lists(st.sampled_from(IDS), min_size=1, max_size=8, unique=True))
+    size = len(ids)
+
+    def column(cells: st.SearchStrategy[Any]) -> Any:
+        return draw(st.none() | st.lists(cells, min_size=size, max_size=size))
+
+    vectors, has_vector = None, None
+    if all_vectors or draw(st.booleans()):
+        flat = st.lists(COMPONENTS, min_size=size * dimension, max_size=size * dimension)
+        vectors = np.array(draw(flat), np.float32).reshape(size, dimension)
+    if vectors is not None and not all_vectors:
+        has_vector = draw(st.none() | st.lists(st.booleans(), min_size=size, max_size=size))
+    return Batch(
+        ids,
+        vectors,
+        None if has_vector is None else np.array(has_vector, np.bool_),
+        column(st.none() | st.sampled_from(TEXTS)),
+        column(st.none() | st.sampled_from(TEXTS)),
+        column(CHANGES if changes else METADATA),
+    )
+
+
+# ── filters: every operator, on every field it may stand on ──────────────────────────────────────
+
+NUMBERS = KINDS[1] | KINDS[2]
+OPERANDS: dict[str, st.SearchStrategy[Any]] = {
+    "scalar": SCALARS,
+    "element": SCALARS,
+    "number": NUMBERS,
+    "scalars": st.one_of(
+        [st.lists(kind, min_size=1, max_size=4) for kind in (KINDS[0], NUMBERS, KINDS[3])]
+    ),
+    "text": st.sampled_from(["a", "é", "東", "\0", "zz"]),
+    "pattern": st.sampled_from(PATTERNS),
+}
+
+
+def _either(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Leaves, joined by $and and $or to any depth."""
+    return st.recursive(
+        leaves,
+        lambda parts: st.builds(
+            lambda name, some: {name: some},
+            st.sampled_from(["$and", "$or"]),
+            st.lists(parts, min_size=2, max_size=3),
+        ),
+        max_leaves=6,
+    )
+
+
+def _leaf(field: str | None, name: str, accepts: str) -> st.SearchStrategy[Any]:
+    expression = OPERANDS[accepts].map(lambda operand: {name: operand})
+    return expression if field is None else expression.map(lambda one: {field: one})
+
+
+def _leaves(field: str | None, table: dict[str, Any]) -> list[st.SearchStrategy[Any]]:
+    return [_leaf(field, name, row.accepts) for name, row in table.items()]
+
+
+WHERE = _either(
+    st.one_of(
+        [leaf for key in KEYS for leaf in _leaves(key, OPERATORS)]
+        + _leaves(DOCUMENT, DOCUMENT_OPERATORS)
+        + [_leaf("#id", name, ID_OPERATORS[name].accepts) for name in ID_OPERATORS]
+    )
+)
+WHERE_DOCUMENT = _either(st.one_of(_leaves(None, DOCUMENT_OPERATORS)))
+FILTERS = st.builds(parse, st.none() | WHERE, st.none() | WHERE_DOCUMENT)
+SOME_IDS = st.none() | st.lists(st.sampled_from([*IDS, "missing"]), max_size=6)
+SELECTIONS = st.builds(Selection, SOME_IDS, FILTERS)
+
+
+# ── the machine ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Histories(RuleBasedStateMachine):
+    """One collection in memory, beside its oracle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engines = self.open()
+        self.oracle = Oracle("l2")
+        self.address: Address
+
+    def open(self) -> list[LocalEngine]:
+        return [LocalEngine()]
+
+    def teardown(self) -> None:
+        for engine in self.engines:
+            engine.close()
+
+    def some(self, data: st.DataObject) -> LocalEngine:
+        return data.draw(st.sampled_from(self.engines), label="engine")
+
+    def same(self, data: st.DataObject, method: str, *arguments: Any) -> None:
+        """Both do it, with the same result or the same refusal."""
+        engine = self.some(data)
+        try:
+            expected = getattr(self.oracle, method)(*arguments)
+        except (DimensionError, ArgumentValueError) as error:
+            with pytest.raises(type(error)):
+                getattr(engine, method)(self.address, *arguments)
+        else:
+            assert getattr(engine, method)(self.address, *arguments) == expected
+
+    def batch(self, data: st.DataObject, **how: bool) -> Batch:
+        fits = st.just(self.oracle.dimension or 2) if self.oracle.rows else st.nothing()
+        wanted = data.draw(fits | fits | fits | st.integers(1, 5), label="dimension")
+        return data.draw(batches(wanted, **how), label="batch")
+
+    @initialize(space=st.sampled_from(["l2", "cosine", "ip"]))
+    def create(self, space: Any) -> None:
+        self.oracle = Oracle(space)
+        self.address = make(self.engines[0], space=space)
+
+    @rule(data=st.data())
+    def add(self, data: st.DataObject) -> None:
+        self.same(data, "add", self.batch(data, all_vectors=True, changes=False))
+
+    @rule(data=st.data(), all_vectors=st.booleans())
+    def upsert(self, data: st.DataObject, all_vectors: bool) -> None:
+        self.same(data, "upsert", self.batch(data, all_vectors=all_vectors, changes=True))
+
+    @rule(data=st.data())
+    def update(self, data: st.DataObject) -> None:
+        self.same(data, "update", self.batch(data, all_vectors=False, changes=True))
+
+    @rule(data=st.data(), selection=SELECTIONS, limit=st.none() | st.integers(0, 3))
+    def delete(self, data: st.DataObject, selection: Selection, limit: int | None) -> None:
+        result = self.some(data).delete(self.address, selection, limit)
+        assert result.deleted == self.oracle.delete(selection, limit)
+
+    @rule(data=st.data())
+    def delete_all(self, data: st.DataObject) -> None:
+        result = self.some(data).delete(self.address, Selection())
+        assert result.deleted == self.oracle.delete(Selection())
+
+    @rule(data=st.data(), selection=SELECTIONS, columns=COLUMNS, limit=WINDOW, offset=WINDOW)
+    def get(self, data: Any, selection: Selection, columns: Any, limit: Any, offset: Any) -> None:
+        got = self.some(data).get(self.address, selection, columns, limit, offset)
+        expected = self.oracle.get(selection, columns, limit, offset)
+        assert repr(got.ids) == repr(expected.ids)
+        for name in ("documents", "uris", "metadatas"):
+            assert repr(getattr(got, name)) == repr(getattr(expected, name)), name
+        assert (got.vectors is None) == (expected.vectors is None)
+        if got.vectors is not None and expected.vectors is not None and got.ids:
+            assert got.vectors.tobytes() == expected.vectors.tobytes()
+
+    @rule(data=st.data(), selection=SELECTIONS)
+    def count(self, data: st.DataObject, selection: Selection) -> None:
+        counted = self.some(data).count(self.address, selection)
+        assert counted == len(self.oracle.selected(selection))
+
+    @rule(data=st.data(), selection=SELECTIONS, k=st.integers(1, 15), columns=COLUMNS)
+    @precondition(lambda self: self.oracle.rows)
+    def query(self, data: Any, selection: Selection, k: int, columns: Any) -> None:
+        width = self.oracle.dimension or 0
+        vector = st.lists(COMPONENTS, min_size=width, max_size=width)
+        queries = np.array(data.draw(st.lists(vector, min_size=1, max_size=3)), np.float32)
+        answers = self.some(data).query(self.address, queries, k, selection, columns)
+        assert len(answers) == len(queries)
+        for hits, query in zip(answers, queries, strict=True):
+            self.oracle.check_hits(hits, query, k, selection)
+            self.check_columns(hits.records.ids, hits.records.metadatas, columns)
+
+    def check_columns(self, ids: list[str], metadatas: Any, columns: Any) -> None:
+        if "metadatas" in columns:
+            assert metadatas == [self.oracle.rows[id].metadata for id in ids]
+        else:
+            assert metadatas is None
+
+    @rule(data=st.data(), space=st.sampled_from(["l2", "cosine", "ip"]))
+    def recreate(self, data: st.DataObject, space: Any) -> None:
+        self.some(data).delete_collection("things", DEFAULT_TENANT, DEFAULT_DATABASE)
+        for engine in self.engines:
+            with pytest.raises(NotFoundError):
+                engine.count(self.address)
+        self.oracle = Oracle(space)
+        self.address = make(self.some(data), space=space)
+
+    @invariant()
+    def everybody_counts_the_same(self) -> None:
+        for engine in self.engines:
+            assert engine.count(self.address) == len(self.oracle.rows)
+
+
+class HistoriesOnDisk(Histories):
+    """The same on disk, where two engines share the directory and may be opened again."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="vermilion-"))
+        super().__init__()
+
+    def open(self) -> list[LocalEngine]:
+        return [LocalEngine(self.folder, durability="normal") for _ in range(2)]
+
+    @rule()
+    def reopen(self) -> None:
+        super().teardown()
+        self.engines = self.open()
+
+    def teardown(self) -> None:
+        super().teardown()
+        shutil.rmtree(self.folder)
+
+
+@pytest.mark.parametrize("machine", [Histories, HistoriesOnDisk], ids=["memory", "disk"])
+def test_any_history_leaves_what_the_oracle_says(machine: Any) -> None:
+    run(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=30,
+            deadline=None,
+            print_blob=False,
+            database=None,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

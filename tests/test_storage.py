@@ -1,0 +1,227 @@
+"""What is on disk: files, other engines on the same directory, damage, errors of the system."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import apsw
+import numpy as np
+import pytest
+
+from vermilion.engine import EVERYTHING
+from vermilion.errors import (
+    DamagedError,
+    NotFoundError,
+    StorageError,
+    VersionMismatchError,
+)
+from vermilion.local import sqlite
+from vermilion.local.engine import OPEN_COLLECTIONS, LocalEngine
+from vermilion.types import Address, WriteResult
+from words import ALL, HERE, ids, make, names, numbered, rows, where
+
+
+def file_of(folder: Path, address: Address) -> Path:
+    return folder / "collections" / str(address.collection) / "records.db"
+
+
+def open_files(folder: Path) -> list[str]:
+    """What this process has open below the folder, unlinked files included."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(descriptor))
+    return [path for path in found if path.startswith(str(folder))]
+
+
+def sql(path: Path, statement: str) -> list[Any]:
+    # By the same SQLite: closing a file by another one of the process would free apsw's locks.
+    with closing(apsw.Connection(str(path))) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def test_everything_is_there_after_opening_again(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk, space="cosine")
+    batch = rows("a b", documents=["x", None], uris=[None, "u"], metadatas=[{"n": 1}, None])
+    disk.add(address, batch)
+    info, before = disk.get_collection("things", *HERE), disk.get(address, EVERYTHING, ALL)
+    disk.close()
+    again = LocalEngine(folder)
+    after = again.get(address, EVERYTHING, ALL)
+    assert again.get_collection("things", *HERE) == info
+    assert (after.ids, after.documents, after.uris) == (before.ids, before.documents, before.uris)
+    assert after.metadatas == before.metadatas
+    assert after.vectors is not None and before.vectors is not None
+    assert after.vectors.tobytes() == before.vectors.tobytes()
+    again.close()
+
+
+def test_what_changes_nothing_writes_nothing(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk)
+    same = rows("a b", documents=["x", None], metadatas=[{"n": 1, "m": 2.0}, None])
+    disk.add(address, same)
+    path = file_of(folder, address)
+    wal = path.with_name("records.db-wal")
+    before = wal.stat().st_size, sql(path, "select seq from head"), sql(path, "select * from log")
+    assert disk.upsert(address, same) == WriteResult(unchanged=2)
+    assert disk.update(address, same) == WriteResult(unchanged=2)
+    assert disk.add(address, same) == WriteResult(skipped=2)
+    assert disk.delete(address, ids("missing")) == WriteResult(missing=1)
+    after = wal.stat().st_size, sql(path, "select seq from head"), sql(path, "select * from log")
+    assert after == before
+
+
+def test_a_collection_without_records_has_no_file(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk)
+    disk.get(address)
+    disk.query(address, np.zeros((1, 2), np.float32), 1)
+    disk.update(address, rows("a"))
+    disk.delete(address, EVERYTHING)
+    disk.get_collection("things", *HERE)
+    assert list((folder / "collections").iterdir()) == []
+    disk.add(address, rows("a"))
+    assert file_of(folder, address).exists()
+    disk.delete_collection("things", *HERE)
+    assert list((folder / "collections").iterdir()) == []
+
+
+def test_engines_see_each_others_writes(disk: LocalEngine, other: LocalEngine) -> None:
+    address = make(disk)
+    assert other.count(address) == 0
+    for number in range(20):
+        writer, reader = (disk, other) if number % 2 else (other, disk)
+        writer.add(address, numbered(1, number, metadatas=[{"n": number}]))
+        query = np.array([[number]], np.float32)
+        [hits] = reader.query(address, query, 1, where({"n": {"$gte": 0}}))
+        assert hits.records.ids == [str(number)]
+        assert reader.count(address) == number + 1
+
+
+@pytest.mark.parametrize("records", [0, 2])
+def test_a_collection_that_another_engine_deleted_is_not_found(
+    disk: LocalEngine, other: LocalEngine, folder: Path, records: int
+) -> None:
+    address = make(disk)
+    if records:
+        disk.add(address, numbered(records))
+    assert disk.count(address) == other.count(address) == records
+    other.delete_collection("things", *HERE)
+    calls: list[Callable[[], object]] = [
+        lambda: disk.count(address),
+        lambda: disk.get(address, where({"n": 1})),
+        lambda: disk.query(address, np.zeros((1, 1), np.float32), 1),
+        lambda: disk.add(address, numbered(1, 7)),
+        lambda: disk.delete(address, EVERYTHING),
+    ]
+    for call in calls:
+        with pytest.raises(NotFoundError, match="does not exist"):
+            call()
+    assert not [path for path in open_files(folder) if str(address.collection) in path]
+    again = make(disk)
+    disk.add(again, numbered(3))
+    assert other.count(again) == 3
+
+
+def test_reset_is_seen_by_the_other_engine(disk: LocalEngine, other: LocalEngine) -> None:
+    address = make(disk)
+    disk.add(address, numbered(3))
+    assert other.count(address) == 3
+    disk.reset()
+    with pytest.raises(NotFoundError):
+        other.count(address)
+    assert names(other) == []
+
+
+def test_folders_that_nobody_knows_are_swept(disk: LocalEngine, folder: Path) -> None:
+    address, kept = make(disk), make(disk, "kept")
+    disk.add(address, numbered(2))
+    disk.add(kept, numbered(2))
+    (folder / "collections" / "lost+found").mkdir()
+    sql(folder / "catalogue.db", "delete from collections where name = 'things'")  # and dies
+    LocalEngine(folder).close()
+    assert not file_of(folder, address).parent.exists()
+    assert (folder / "collections" / "lost+found").is_dir()
+    assert disk.count(kept) == 2
+    with pytest.raises(NotFoundError):  # though the file is still open here
+        disk.add(address, numbered(1, 7))
+
+
+@pytest.mark.parametrize("name", ["catalogue.db", "records.db"])
+def test_a_later_format_is_refused(disk: LocalEngine, folder: Path, name: str) -> None:
+    address = make(disk)
+    disk.add(address, numbered(1))
+    disk.close()
+    path = folder / name if name == "catalogue.db" else file_of(folder, address)
+    sql(path, "update head set format = 1000")
+    with pytest.raises(VersionMismatchError, match="is of format 1000, this release reads up to"):
+        later = LocalEngine(folder)
+        try:
+            later.count(address)
+        finally:
+            later.close()
+    assert open_files(folder) == []
+
+
+def test_a_file_where_the_directory_should_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(StorageError, match="cannot be opened as a directory"):
+        LocalEngine(tmp_path / "file")
+
+
+def test_damaged_files_are_reported_and_can_be_deleted(disk: LocalEngine, folder: Path) -> None:
+    address, kept = make(disk), make(disk, "kept")
+    disk.add(address, numbered(100))
+    disk.add(kept, numbered(1))
+    disk.close()
+    file_of(folder, address).write_bytes(b"not a database" * 1000)
+    again = LocalEngine(folder)
+    with pytest.raises(DamagedError, match="damaged"):
+        again.count(address)
+    assert again.count(kept) == 1
+    again.delete_collection("things", *HERE)
+    assert not file_of(folder, address).parent.exists()
+    again.close()
+    (folder / "catalogue.db").write_bytes(b"not a database" * 1000)
+    with pytest.raises(DamagedError, match="damaged"):
+        LocalEngine(folder)
+
+
+def test_errors_of_the_operating_system_are_storage_errors(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk)
+    disk.add(address, numbered(1))
+    lock = file_of(folder, address).with_name("records.lock")
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(StorageError, match="Is a directory"):
+        disk.add(address, numbered(1, 1))
+    assert disk.count(address) == 1
+
+
+def test_the_wal_does_not_grow_for_ever(
+    disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "WAL_BYTES", 200_000)
+    address = make(disk)
+    for number in range(60):
+        disk.upsert(address, rows("a b", np.full((2, 2_000), number)))
+    wal = file_of(folder, address).with_name("records.db-wal")
+    assert wal.stat().st_size < 400_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+def test_only_so_many_collections_keep_files_open(disk: LocalEngine, folder: Path) -> None:
+    addresses = [make(disk, f"things{number}") for number in range(OPEN_COLLECTIONS + 20)]
+    for address in addresses:
+        disk.add(address, numbered(2))
+    assert len(open_files(folder / "collections")) <= 3 * OPEN_COLLECTIONS
+    infos = disk.list_collections(*HERE)
+    assert [info.address for info in infos] == addresses
+    assert {info.dimension for info in infos} == {1}
+    assert {disk.count(address) for address in addresses} == {2}
+    assert len(open_files(folder / "collections")) <= 3 * OPEN_COLLECTIONS
+    disk.close()
+    assert open_files(folder) == []
