@@ -15,6 +15,7 @@ from vermilion.embeddings.base import (
     LEGACY,
     EmbeddingFunction,
     check_change,
+    check_same,
     config_to_embedding_function,
     stored_form,
 )
@@ -253,36 +254,27 @@ def validate_embedding_function_conflict_on_create(
     configuration_ef: EmbeddingFunction[Any] | None,
 ) -> None:
     """Raises ValueError when the argument and the configuration name different functions."""
-    if configuration_ef is not None:
-        _refuse_another(
-            embedding_function,
-            stored_form(configuration_ef),
-            "Multiple embedding functions provided. Please provide only one",
-        )
+    if configuration_ef is not None and not _stands_for_any(embedding_function):
+        check_same(embedding_function, configuration_ef)
 
 
 def validate_embedding_function_conflict_on_get(
     embedding_function: EmbeddingFunction[Any] | None, persisted_ef_config: dict[str, Any] | None
 ) -> None:
     """Raises ValueError when a collection remembers another function than this one."""
-    if persisted_ef_config is not None:
-        _refuse_another(
-            embedding_function,
-            persisted_ef_config,
-            "An embedding function already exists in the collection configuration, and a new one "
-            "is provided",
-        )
-
-
-def _refuse_another(given: Any, stored: Mapping[str, Any], complaint: str) -> None:
-    """The default function stands for "whatever there is", so it is never another one."""
-    if given is None or isinstance(given, DefaultEmbeddingFunction) or stored == LEGACY:
+    if persisted_ef_config in (None, LEGACY) or _stands_for_any(embedding_function):
         return
-    name = stored_form(given).get("name")
-    if name != stored.get("name"):
+    name = stored_form(embedding_function).get("name")
+    if persisted_ef_config is not None and name != persisted_ef_config.get("name"):
         raise ArgumentValueError(
-            f"{complaint}. Embedding function conflict: {name} and {stored.get('name')}"
+            "An embedding function already exists in the collection configuration, and a new one "
+            f"is provided: {persisted_ef_config.get('name')} and {name}"
         )
+
+
+def _stands_for_any(function: Any) -> bool:
+    """The default function means "whatever there is", so it is never another one."""
+    return function is None or isinstance(function, DefaultEmbeddingFunction)
 
 
 # ── JSON ─────────────────────────────────────────────────────────────────────────────────────────

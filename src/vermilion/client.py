@@ -13,6 +13,7 @@ from vermilion import sharing
 from vermilion.collection import Collection
 from vermilion.configuration import Configuration, for_new_collection
 from vermilion.embeddings.base import (
+    check_same,
     check_signature,
     config_to_embedding_function,
     stored_form,
@@ -57,18 +58,28 @@ class Client:
         database: str = DEFAULT_DATABASE,
         settings: Settings | None = None,
         *,
-        lease: Lease,
+        lease: Lease | None = None,
     ) -> None:
-        """Use EphemeralClient, PersistentClient or Client of the package instead."""
-        self._lease = lease
+        """Use EphemeralClient, PersistentClient or Client of the package instead.
+
+        Without a `lease` it opens the database that the settings name.
+        """
         self._settings = settings or Settings()
+        self._lease = lease or lease_for(self._settings)
         self.tenant = str(tenant)
         self.database = str(database)
         try:
             self._engine.get_database(self.database, self._engine.get_tenant(self.tenant))
         except BaseException:
-            lease.release()
+            self._lease.release()
             raise
+
+    @classmethod
+    def from_system(
+        cls, system: Any, tenant: str = DEFAULT_TENANT, database: str = DEFAULT_DATABASE
+    ) -> Client:
+        """Returns a client of the database that `system.settings` name."""
+        return cls(tenant, database, system.settings)
 
     @property
     def _engine(self) -> Engine:
@@ -282,6 +293,11 @@ class AdminClient:
         """Opens the database that the settings name: on disk if persistent, else in memory."""
         self._lease = lease_for(settings or Settings())
 
+    @classmethod
+    def from_system(cls, system: Any) -> AdminClient:
+        """Returns a door to the database that `system.settings` name."""
+        return cls(system.settings)
+
     def close(self) -> None:
         """Releases the database."""
         self._lease.release()
@@ -397,12 +413,8 @@ def _chosen_function(given: Any, configuration: Any) -> Any:
         inside = config_to_embedding_function(inside)
     if inside is not None:
         check_signature(inside)
-        both = given is not None and not _is_default(given)
-        if both and stored_form(given).get("name") != stored_form(inside).get("name"):
-            raise ArgumentValueError(
-                "Multiple embedding functions provided: the argument and the configuration name "
-                "different ones"
-            )
+        if given is not None and not _is_default(given):
+            check_same(given, inside)
         return inside
     if given is not None:
         check_signature(given)

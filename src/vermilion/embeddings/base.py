@@ -211,6 +211,15 @@ def stored_form(function: Any) -> dict[str, Any]:
     return {"type": "known", "name": name, "config": config}
 
 
+def check_same(argument: Any, configured: Any) -> None:
+    """Raises ValueError when a call names two functions that are not of one name."""
+    if stored_form(argument).get("name") != stored_form(configured).get("name"):
+        raise ArgumentValueError(
+            "Multiple embedding functions provided: the argument and the configuration name "
+            "different ones"
+        )
+
+
 def check_change(old: EmbeddingFunction[Any] | None, new: EmbeddingFunction[Any]) -> None:
     """Raises ValueError unless a collection may go from the old function to the new one."""
     if old is None:
