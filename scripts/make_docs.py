@@ -1,6 +1,6 @@
 """Writes the tables in docs/ that come from the code; --check only tells whether they are current.
 
-    python scripts/make_docs.py [--check]
+python scripts/make_docs.py [--check]
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def operators(rows: dict[str, Operator]) -> str:
 def parameters() -> str:
     """The table of index parameters."""
     return table(
-        ["`configuration[\"hnsw\"]`", "default", "allowed", "`modify`", "old metadata key", "steers"],
+        ['`configuration["hnsw"]`', "default", "allowed", "`modify`", "old metadata key", "steers"],
         [
             (
                 f"`{name}`",

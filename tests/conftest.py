@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import vermilion
 from vermilion import sharing
 from vermilion.client import Client
 from vermilion.engine import Engine
 from vermilion.local.engine import LocalEngine
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("vermilion", deadline=None, print_blob=False)
+settings.load_profile("vermilion")
 
 
 @pytest.fixture(params=["memory", "disk"])

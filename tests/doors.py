@@ -5,6 +5,7 @@ A table has rows. A row is a sentence, a call, and what comes of it: a value, or
 
 import re
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Any, NamedTuple
 
 import pytest
@@ -42,6 +43,10 @@ class Row(NamedTuple):
 def each(*tables: Sequence[Row]) -> pytest.MarkDecorator:
     rows = [row for table in tables for row in table]
     return pytest.mark.parametrize("row", rows, ids=[row.sentence for row in rows])
+
+
+class Colour(str, Enum):  # noqa: UP042  (it does not print as its value, unlike a StrEnum)
+    RED = "red"
 
 
 class Lengths(EmbeddingFunction[Any]):

@@ -1,7 +1,7 @@
-"""What reading and deleting take and refuse: include, numbers, batches.
+"""What reading and deleting take and refuse: include, numbers, filters with limits, batches.
 
-Names, columns, metadata and filters have files of their own, tests/test_arguments_*.py. Each row
-is one of docs on Chroma's behaviour; where ours differs, the row says what Chroma does.
+Names, columns, metadata and filters have files of their own, tests/test_arguments_*.py. The rows
+are what Chroma 1.5.9 does, case by case; where ours differs, the row says what Chroma does.
 """
 
 from collections.abc import Callable

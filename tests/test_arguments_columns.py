@@ -1,13 +1,12 @@
 """Which ids, embeddings, documents, images and uris are taken, and which are refused."""
 
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 import numpy as np
 import pytest
 
-from doors import Raises, Row, each, empty, filled, load
+from doors import Colour, Raises, Row, each, empty, filled, load
 from vermilion.client import Client
 from vermilion.collection import Collection
 from vermilion.errors import (
@@ -30,10 +29,6 @@ BESIDES: dict[str, dict[str, Any]] = {
     "query": {"query_embeddings": [[1.0, 2.0]]},
 }
 WRITES = ("add", "upsert", "update")
-
-
-class Colour(str, Enum):
-    RED = "red"
 
 
 # ── ids ──────────────────────────────────────────────────────────────────────────────────────────
@@ -210,6 +205,12 @@ COLUMNS = [
         "uris need a loader",
         call("add", ids=["a"], uris=["u"]),
         Raises(ArgumentValueError, "You must set a data loader on the collection"),
+    ),
+    Row(
+        "upsert needs a loader for uris, too",
+        call("upsert", ids=["z"], uris=["u"]),
+        Raises(ArgumentValueError, "You must set a data loader on the collection"),
+        chroma="refuses uris without embeddings, with a loader or without",
     ),
     Row(
         "update cannot choose between documents and images",

@@ -1,13 +1,12 @@
 """Which filters are understood, and which are refused."""
 
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 import numpy as np
 import pytest
-from doors import Raises, Row, each, filled
 
+from doors import Colour, Raises, Row, each, filled
 from vermilion.client import Client
 from vermilion.collection import Collection
 from vermilion.errors import ArgumentValueError
@@ -15,10 +14,6 @@ from vermilion.errors import ArgumentValueError
 Call = Callable[[Collection], object]
 
 NAN, INF = float("nan"), float("inf")
-
-
-class Colour(str, Enum):
-    RED = "red"
 
 
 def where(where: Any) -> Call:

@@ -1,12 +1,12 @@
 """Which metadata records and collections take, which are refused, and what is given back."""
 
 from collections.abc import Callable
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
-from doors import Raises, Row, each, empty, filled
+from doors import Colour, Raises, Row, each, empty, filled
 from vermilion import SparseVector
 from vermilion.client import Client
 from vermilion.collection import Collection
@@ -16,10 +16,6 @@ Call = Callable[[Any], object]
 
 NAN, INF = float("nan"), float("inf")
 SPARSE = SparseVector([1, 7], [0.5, 2.0])
-
-
-class Colour(str, Enum):
-    RED = "red"
 
 
 class Level(IntEnum):

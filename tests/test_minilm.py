@@ -192,9 +192,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path, monkeypatch: pytest.M
     for name in ("vocab.txt", "tensors.json"):
         (tmp_path / name).write_bytes((DATA / name).read_bytes())
     (tmp_path / "weights.f16").write_bytes(b"too short")
-    with pytest.raises(
-        VermilionError, match=r"incomplete: 9 bytes, not 44933376"
-    ):
+    with pytest.raises(VermilionError, match=r"incomplete: 9 bytes, not 44933376"):
         MiniLM().encode(["text"])
 
 

@@ -263,7 +263,7 @@ class Client:
         data_loader: DataLoader | None,
         get_or_create: bool,
     ) -> tuple[Collection, bool]:
-        check_collection_name(name)
+        name = check_collection_name(name)
         checked = check_collection_metadata(metadata)
         function = _chosen_function(embedding_function, configuration)
         info, new = self._engine.create_collection(
@@ -373,6 +373,7 @@ def ephemeral_client(
     database: str = DEFAULT_DATABASE,
 ) -> Client:
     """A client of the database in memory. All clients in memory of one process share it."""
+    settings = (settings or Settings()).changed(is_persistent=False)
     return Client(tenant, database, settings, lease=sharing.lease_memory())
 
 
@@ -392,6 +393,7 @@ def persistent_client(
     """
     lease = sharing.lease_directory(path, durability)
     _warn_of_chroma(Path(path))
+    settings = (settings or Settings()).changed(is_persistent=True, persist_directory=str(path))
     return Client(tenant, database, settings, lease=lease)
 
 
@@ -426,7 +428,7 @@ def _configuration(
 ) -> Configuration:
     if function is None:
         # Without a function the stored form tells whether anything was configured at all.
-        stored = None if configuration is None else {"type": "legacy"}
+        stored = None if not configuration else {"type": "legacy"}
         return for_new_collection(configuration, metadata, stored)
     space = function.default_space() if hasattr(function, "default_space") else None
     made = for_new_collection(configuration, metadata, stored_form(function), space)

@@ -59,19 +59,19 @@ PARAMETERS: dict[str, Parameter] = {
         says="how many neighbours each record has in a graph, from the next build on",
     ),
     "num_threads": _row(
-        int, 1, 1_024, "hnsw:num_threads", mutable=True, returned=False,
-        says="how many threads a build and a batch of queries may use",
+        int, 0, 1_024, "hnsw:num_threads", mutable=True, returned=False,
+        says="how many threads a build and a batch of queries may use; 0: as many as processors",
     ),
     "batch_size": _row(
-        int, 2, 10**9, "hnsw:batch_size", mutable=True, returned=False,
+        int, 0, 10**9, "hnsw:batch_size", mutable=True, returned=False,
         says="kept for Chroma's clients; the write path has no such buffer",
     ),
     "sync_threshold": _row(
-        int, 2, 10**9, "hnsw:sync_threshold", mutable=True, returned=True,
+        int, 0, 10**9, "hnsw:sync_threshold", mutable=True, returned=True,
         says="kept for Chroma's clients; every write is durable when it returns",
     ),
     "resize_factor": _row(
-        float, 1.0, 1_000.0, "hnsw:resize_factor", mutable=True, returned=True,
+        float, 0.0, 1_000.0, "hnsw:resize_factor", mutable=True, returned=True,
         says="kept for Chroma's clients; nothing has to be resized",
     ),
 }  # fmt: skip

@@ -57,7 +57,7 @@ def _check_name(name: object, prefix: str) -> str:
             raise ArgumentValueError(
                 f"{prefix}Expected a name that is not a valid ip address. Got {name}"
             )
-    return name
+    return str.__str__(name)  # an enumeration's member is stored as its value
 
 
 def _is_ip(name: str) -> bool:

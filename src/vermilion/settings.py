@@ -5,6 +5,7 @@ Each may also come from the environment, under its name in capitals: ALLOW_RESET
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from enum import Enum
@@ -90,6 +91,12 @@ class Settings:
                 UserWarning,
                 stacklevel=2,
             )
+
+    def changed(self, **values: Any) -> Settings:
+        """Returns a copy with these values; the settings themselves stay as they are."""
+        copied = copy.copy(self)
+        vars(copied).update(values)
+        return copied
 
     def __getitem__(self, name: str) -> Any:
         if name not in FIELDS:

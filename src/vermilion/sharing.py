@@ -34,14 +34,14 @@ _engines: dict[str, _Shared] = {}
 class Lease:
     """A hold on an engine, until it is released."""
 
-    def __init__(self, key: str, engine: Engine) -> None:
-        self._engine: Engine | None = engine
+    def __init__(self, key: str, shared: _Shared) -> None:
+        self._engine: Engine | None = shared.engine
         # A client on disk that nobody refers to any more is as good as closed. What is in memory
         # would be lost, so there only `close` counts.
         if key == IN_MEMORY:
-            self._give_back: Callable[[], object] = _once(lambda: _release(key))
+            self._give_back: Callable[[], object] = _once(lambda: _release(key, shared))
         else:
-            self._give_back = weakref.finalize(self, _release, key)
+            self._give_back = weakref.finalize(self, _release, key, shared)
 
     def engine(self) -> Engine:
         """The engine. Raises ClosedError after `release`."""
@@ -95,20 +95,20 @@ def _directory(path: str | os.PathLike[str]) -> Path:
 
 def _lease(key: str, make: Callable[[], Engine]) -> Lease:
     with _guard:
-        shared = _engines.get(key)
-        if shared is None:
-            shared = _engines[key] = _Shared(make())
-        shared.leases += 1
-        return Lease(key, shared.engine)
+        while True:
+            shared = _engines.get(key)
+            if shared is None:
+                shared = _engines[key] = _Shared(make())
+            shared.leases += 1
+            # A client that was collected in between may have given back the last lease but this.
+            if _engines.get(key) is shared:
+                return Lease(key, shared)
 
 
-def _release(key: str) -> None:
+def _release(key: str, shared: _Shared) -> None:
     with _guard:
-        shared = _engines.get(key)
-        if shared is None:
-            return
         shared.leases -= 1
-        if shared.leases:
+        if shared.leases or _engines.get(key) is not shared:  # in use, or closed by forget_all
             return
         del _engines[key]
     shared.engine.close()
