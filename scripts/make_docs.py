@@ -81,7 +81,7 @@ def error_classes() -> str:
 def commands() -> str:
     """The table of commands."""
     return table(
-        ["command", "does"], [(f"`vermilion {name}`", says) for name, says in cli.commands()]
+        ["command", "does"], [(f"`vermilion {row.name}`", row.purpose) for row in cli.COMMANDS]
     )
 
 
