@@ -70,7 +70,7 @@ def real_vectors(count: int, seed: int) -> Any:
     return mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("space", ["cosine"])
+@pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
 def test_ten_thousand_real_records_answer_as_the_oracle_does(tmp_path: Path, space: Any) -> None:
     rows, queries = real_rows(), real_vectors(3, seed=2)
     with vermilion.PersistentClient(tmp_path / "database") as client:
