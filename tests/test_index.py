@@ -18,7 +18,7 @@ from vermilion.local.index.base import Change, Growable, distances
 from vermilion.local.index.columns import Columns
 from vermilion.local.index.slots import SlotTable, View
 from vermilion.local.index.vectors import MEASURE_ROWS, FlatVectors
-from vermilion.local.indexer import Indexer
+from vermilion.local.indexer import Indexer, Needs
 from vermilion.local.snapshot import Touched
 from vermilion.local.store import Store
 from vermilion.types import Space
@@ -365,7 +365,7 @@ def store(tmp_path: Path) -> Any:
 
 
 def keys_seen(reader: Indexer) -> list[int]:
-    with reader.reading(columns=True, vectors=True) as moment:
+    with reader.reading(Needs(vectors=True, columns=True)) as moment:
         assert moment.columns is not None
         assert len(moment.view) <= 2 * moment.snapshot.head.rows + indexer.DEAD_SLOTS
         return moment.view.ordered.tolist()

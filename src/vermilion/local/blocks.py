@@ -114,6 +114,12 @@ class Blocks:
         values: dict[str, Any] = self._header["values"]
         return values
 
+    def check(self) -> Blocks:
+        """Checks every block now. Raises CacheDamaged."""
+        for name in self._header["blocks"]:
+            self.array(name)
+        return self
+
     def __contains__(self, name: str) -> bool:
         return name in self._header["blocks"]
 

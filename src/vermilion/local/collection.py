@@ -8,14 +8,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from collections.abc import Collection as AnyCollection
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.engine import Column, Selection
 from vermilion.local import planner
+from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.indexer import Indexer
-from vermilion.local.snapshot import Keys, no_records
+from vermilion.local.segment import FOLDER
+from vermilion.local.snapshot import Head, Keys, no_records
 from vermilion.local.store import Store
 from vermilion.records import Batch
 from vermilion.types import Hits, Records, Space, WriteResult
@@ -27,9 +30,12 @@ FindStore = Callable[[bool, int | None], Store | None]
 class LocalCollection:
     """Records of one collection. `find` gives its store when there is one."""
 
-    def __init__(self, space: Space, find: FindStore) -> None:
+    def __init__(self, space: Space, find: FindStore, folder: Path | None = None) -> None:
+        """`folder` is where its files are, or None when it lives in memory."""
         self._space = space
         self._find = find
+        self._builder = None if folder is None else Builder(folder, space)
+        self._indexes = None if folder is None else folder / FOLDER
         self._guard = threading.Lock()
         self._opened: tuple[Store, Indexer] | None = None
 
@@ -45,12 +51,16 @@ class LocalCollection:
     def add(self, batch: Batch) -> WriteResult:
         """See Engine.add."""
         with self._make(batch)[0].writing() as transaction:
-            return transaction.add(batch)
+            result = transaction.add(batch)
+        self._seal_if_due(transaction.head)
+        return result
 
     def upsert(self, batch: Batch) -> WriteResult:
         """See Engine.upsert."""
         with self._make(batch)[0].writing() as transaction:
-            return transaction.upsert(batch)
+            result = transaction.upsert(batch)
+        self._seal_if_due(transaction.head)
+        return result
 
     def update(self, batch: Batch) -> WriteResult:
         """See Engine.update."""
@@ -58,7 +68,9 @@ class LocalCollection:
         if opened is None:
             return WriteResult(missing=len(batch))
         with opened[0].writing() as transaction:
-            return transaction.update(batch)
+            result = transaction.update(batch)
+        self._seal_if_due(transaction.head)
+        return result
 
     def delete(self, selection: Selection, limit: int | None) -> WriteResult:
         """See Engine.delete."""
@@ -74,8 +86,7 @@ class LocalCollection:
                 return WriteResult(
                     deleted=transaction.delete(keys), missing=max(0, asked - len(found))
                 )
-        columns = planner.needs_columns(selection)
-        with indexer.writing(columns=columns) as (transaction, moment):
+        with indexer.writing(planner.needs(selection)) as (transaction, moment):
             keys = planner.select_keys(moment, selection)[:limit]
             return WriteResult(deleted=transaction.delete(keys))
 
@@ -101,7 +112,7 @@ class LocalCollection:
                     found = snapshot.keys_of(selection.ids).values()
                     keys = _page(np.sort(np.fromiter(found, np.int64, len(found))), limit, offset)
                 return snapshot.records(keys, columns)
-        with indexer.reading(columns=planner.needs_columns(selection)) as moment:
+        with indexer.reading(planner.needs(selection)) as moment:
             keys = _page(planner.select_keys(moment, selection), limit, offset)
             return moment.snapshot.records(keys, columns)
 
@@ -116,9 +127,9 @@ class LocalCollection:
         opened = self._open(make=False)
         if opened is None:
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
-        needed = planner.needs_columns(selection)
-        with opened[1].reading(columns=needed, vectors=True) as moment:
-            return planner.nearest(moment, vectors, k, selection, columns)
+        with opened[1].reading(planner.needs(selection, vectors=True)) as moment:
+            self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
+            return planner.query(moment, self._space, vectors, k, selection, columns)
 
     def count(self, selection: Selection) -> int:
         """See Engine.count."""
@@ -129,8 +140,8 @@ class LocalCollection:
         if selection == Selection():
             with store.reading() as snapshot:
                 return snapshot.head.rows
-        with indexer.reading(columns=planner.needs_columns(selection)) as moment:
-            return len(planner.select(moment, selection))
+        with indexer.reading(planner.needs(selection)) as moment:
+            return int(np.count_nonzero(planner.select(moment, selection)))
 
     def dimension(self) -> int | None:
         """The dimension of its vectors, when one was ever written."""
@@ -139,6 +150,11 @@ class LocalCollection:
             return None
         with opened[0].reading() as snapshot:
             return snapshot.head.dimension
+
+    def _seal_if_due(self, head: Head, *, damaged: bool = False) -> None:
+        """Has the tail sealed, by another process, when it is long."""
+        if self._builder is not None and (damaged or head.tail >= TAIL_ROWS):
+            self._builder.start()
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────
 
@@ -152,7 +168,7 @@ class LocalCollection:
             if self._opened is None:
                 store = self._find(make, dimension)
                 if store is not None:
-                    self._opened = store, Indexer(store, self._space)
+                    self._opened = store, Indexer(store, self._space, self._indexes)
             return self._opened
 
 

@@ -26,7 +26,7 @@ from vermilion.errors import ClosedError, DamagedError, NotFoundError, StorageEr
 from vermilion.local.catalogue import Catalogue
 from vermilion.local.collection import LocalCollection
 from vermilion.local.sqlite import sync_directory
-from vermilion.local.store import Store
+from vermilion.local.store import RECORDS, Store
 from vermilion.records import Batch
 from vermilion.types import Address, Database, Durability, Hits, Records, WriteResult
 from vermilion.version import __version__
@@ -38,7 +38,6 @@ OPEN_COLLECTIONS = 32
 
 CATALOGUE = "catalogue.db"
 COLLECTIONS = "collections"
-RECORDS = "records.db"
 
 
 class _Entry:
@@ -289,6 +288,7 @@ class LocalEngine:
         return LocalCollection(
             info.configuration.hnsw.space,
             lambda make, dimension: find(address, make, dimension),
+            None if self._path is None else self._folder(address.collection),
         )
 
     def _find_in_memory(self, address: Address, make: bool, dimension: int | None) -> Store | None:

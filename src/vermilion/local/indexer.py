@@ -1,126 +1,247 @@
-"""Keeps the indexes in step with the store: loads them when they are first needed, then replays
-the log.
+"""Keeps the indexes in step with the store: segments from files, the tail in memory.
 
 Every read that uses an index begins here: under a lock for as long as it takes to begin the
 transaction and to catch up with it, so that a snapshot is never older than the indexes that
-answer for it.
+answer for it. A segment whose files are not what they should be is left aside, and its records
+become part of the tail; the answer is the same.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from vermilion.local.index.base import Change
+from vermilion.local.blocks import CacheDamaged
+from vermilion.local.index.base import Change, Mask
 from vermilion.local.index.columns import Columns
 from vermilion.local.index.slots import SlotTable, View
 from vermilion.local.index.vectors import FlatVectors
-from vermilion.local.snapshot import Snapshot
+from vermilion.local.segment import Segment
+from vermilion.local.snapshot import Keys, Snapshot, Touched
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
 from vermilion.types import Space
 
-# Slots of changed and deleted records are given up when they are more than the living ones, and
-# more than this.
+log = logging.getLogger("vermilion")
+
+# Slots of changed and deleted records of the tail are given up when they are more than this, and
+# more than the living ones.
 DEAD_SLOTS = 4_096
 
 
 @dataclass(frozen=True)
+class Needs:
+    """Which indexes a read asks for."""
+
+    vectors: bool = False
+    columns: bool = False
+    text: bool = False
+
+
+@dataclass(frozen=True)
 class Moment:
-    """A snapshot, and the indexes as of that snapshot; those not asked for may be None."""
+    """A snapshot, and the indexes as of that snapshot; those not asked for may be None.
+
+    The slots of the segments come first, each from its base on; the others are the tail, which
+    `columns` and `vectors` are about.
+    """
 
     snapshot: Snapshot
     view: View
+    segments: tuple[tuple[int, Segment], ...]
     columns: Columns | None
     vectors: FlatVectors | None
 
 
-class Indexer:
-    """The indexes of one collection."""
+@dataclass
+class _Tail:
+    """The indexes in memory over the slots that no segment has."""
 
-    def __init__(self, store: Store, space: Space) -> None:
+    columns: Columns | None = None
+    vectors: FlatVectors | None = None
+
+
+@dataclass
+class _State:
+    """What the last read left behind."""
+
+    view: View
+    generation: int
+    segments: tuple[tuple[int, Segment], ...]
+    tail: _Tail = field(default_factory=_Tail)
+
+
+class Indexer:
+    """The indexes of one collection; `folder` has the segments' files, if there can be any."""
+
+    def __init__(self, store: Store, space: Space, folder: Path | None = None) -> None:
         self._store = store
         self._space = space
+        self._folder = folder
         self._lock = threading.Lock()
-        self._view: View | None = None
-        self._columns: Columns | None = None
-        self._vectors: FlatVectors | None = None
+        self._state: _State | None = None
+        self._opened: dict[str, Segment] = {}
+        self._damaged: set[str] = set()
+
+    @property
+    def damaged(self) -> bool:
+        """Whether a segment was left aside since the collection was opened."""
+        return bool(self._damaged)
 
     @contextmanager
-    def reading(self, *, columns: bool = False, vectors: bool = False) -> Iterator[Moment]:
+    def reading(self, needs: Needs) -> Iterator[Moment]:
         """This moment of the collection, with the indexes that are needed."""
         with ExitStack() as stack:
             with self._lock:
                 snapshot = stack.enter_context(self._store.reading())
-                moment = self._catch_up(snapshot, columns, vectors)
+                moment = self._catch_up(snapshot, needs)
             yield moment
 
     @contextmanager
-    def writing(self, *, columns: bool = False) -> Iterator[tuple[Transaction, Moment]]:
+    def writing(self, needs: Needs) -> Iterator[tuple[Transaction, Moment]]:
         """A transaction that may look things up before it writes."""
         with self._lock, self._store.writing() as transaction:
-            yield transaction, self._catch_up(transaction, columns, False)
+            yield transaction, self._catch_up(transaction, needs)
 
-    def _drop(self) -> None:
-        self._view = self._columns = self._vectors = None
+    # ── catching up ──────────────────────────────────────────────────────────────────────────────
 
-    def _catch_up(self, snapshot: Snapshot, columns: bool, vectors: bool) -> Moment:
+    def _catch_up(self, snapshot: Snapshot, needs: Needs) -> Moment:
         try:
-            if self._vectors is not None and self._vectors.dimension != snapshot.head.dimension:
-                self._vectors = None  # emptied, and filled again with vectors of another dimension
-            view = self._replay(snapshot)
-            if self._missing(snapshot, columns, vectors) and not view.live.all():
-                view = self._reload(snapshot)  # an index starts from slots that are all alive
-            self._view = view
-            self._build(snapshot, view, columns, vectors)
+            self._forget_other_dimension(snapshot)
+            state = self._replay(snapshot)
+            while not self._open_segments(state, needs):
+                state = self._reload(snapshot)
+            if self._missing(state, snapshot, needs) and not _tail_is_alive(state.view):
+                state = self._reload(snapshot)  # an index starts from slots that are all alive
+            self._build_tail(state, snapshot, needs)
         except BaseException:
-            self._drop()  # half applied is worse than not at all
+            self._state = None  # half applied is worse than not at all
             raise
-        return Moment(snapshot, view, self._columns, self._vectors)
+        self._state = state
+        return Moment(snapshot, state.view, state.segments, state.tail.columns, state.tail.vectors)
 
-    def _missing(self, snapshot: Snapshot, columns: bool, vectors: bool) -> bool:
-        dimension_known = snapshot.head.dimension is not None
-        return (columns and self._columns is None) or (
-            vectors and dimension_known and self._vectors is None
-        )
+    def _forget_other_dimension(self, snapshot: Snapshot) -> None:
+        """A collection may be emptied and filled again with vectors of another dimension."""
+        tail = _Tail() if self._state is None else self._state.tail
+        if tail.vectors is not None and tail.vectors.dimension != snapshot.head.dimension:
+            tail.vectors = None
 
-    def _replay(self, snapshot: Snapshot) -> View:
-        view, seq = self._view, snapshot.head.seq
-        if view is None:
+    def _replay(self, snapshot: Snapshot) -> _State:
+        state, head = self._state, snapshot.head
+        if state is None or state.generation != head.generation:
             return self._reload(snapshot)
-        if view.seq == seq:
-            return view
+        view = state.view
+        if view.seq == head.seq:
+            return state
         touched = snapshot.touched_since(view.seq)
         if touched is None or 2 * len(touched.keys) > len(view) + DEAD_SLOTS:
             return self._reload(snapshot)
         change, live = view.table.advance(touched, snapshot.present(touched.keys), view.live)
-        dead = len(live) - snapshot.head.rows
-        if dead > max(DEAD_SLOTS, snapshot.head.rows):
+        tail = live[view.table.sealed :]
+        alive = int(np.count_nonzero(tail))
+        if len(tail) - alive > max(DEAD_SLOTS, alive):
             return self._reload(snapshot)
-        self._apply(change, snapshot)
-        return View(seq, live, view.table)
-
-    def _reload(self, snapshot: Snapshot) -> View:
-        self._drop()
-        keys = snapshot.all_keys()
-        return View(snapshot.head.seq, np.ones(len(keys), np.bool_), SlotTable(keys))
-
-    def _apply(self, change: Change, snapshot: Snapshot) -> None:
-        for index in (self._columns, self._vectors):
+        for index in (state.tail.columns, state.tail.vectors):
             if index is not None:
                 index.apply(change, snapshot)
+        state.view = View(head.seq, live, view.table)
+        return state
 
-    def _build(self, snapshot: Snapshot, view: View, columns: bool, vectors: bool) -> None:
-        nothing = np.full(len(view), -1), np.zeros(len(view), np.bool_)
-        everything = Change(0, view.keys, *nothing)
-        if columns and self._columns is None:
-            self._columns = Columns()
-            self._columns.apply(everything, snapshot)
-        dimension = snapshot.head.dimension
-        if vectors and self._vectors is None and dimension is not None:
-            self._vectors = FlatVectors(self._space, dimension)
-            self._vectors.apply(everything, snapshot)
+    # ── starting over ────────────────────────────────────────────────────────────────────────────
+
+    def _reload(self, snapshot: Snapshot) -> _State:
+        touched = snapshot.touched_since(snapshot.head.sealed)
+        segments = [] if touched is None else self._current_segments(snapshot, touched)
+        if touched is not None and not self._damaged:
+            tail = snapshot.present(touched.keys)
+        else:
+            tail = _others(snapshot.all_keys(), segments)
+        table = SlotTable(tail, [segment.keys for segment, _ in segments])
+        live = [alive for _, alive in segments]
+        live.append(np.ones(len(table) - table.sealed, np.bool_))
+        view = View(snapshot.head.seq, np.concatenate(live), table)
+        placed, base = [], 0
+        for segment, _ in segments:
+            placed.append((base, segment))
+            base += len(segment)
+        return _State(view, snapshot.head.generation, tuple(placed))
+
+    def _current_segments(self, snapshot: Snapshot, touched: Touched) -> list[tuple[Segment, Mask]]:
+        """The segments that can be used, and which of their rows are current."""
+        rows = [row for row in snapshot.segments() if row.name not in self._damaged]
+        self._opened = {
+            name: segment
+            for name, segment in self._opened.items()
+            if name in {row.name for row in rows}
+        }
+        out = []
+        for row in rows:
+            segment = self._open_segment(row.name, len(row.dead))
+            if segment is not None:
+                alive = ~row.dead & ~np.isin(segment.keys, touched.keys, assume_unique=True)
+                out.append((segment, alive))
+        return out
+
+    def _open_segment(self, name: str, rows: int) -> Segment | None:
+        if name not in self._opened and self._folder is not None:
+            try:
+                segment = Segment(self._folder, name)
+                if len(segment) != rows:
+                    raise CacheDamaged(f"segment {name}: {len(segment)} keys instead of {rows}")
+                self._opened[name] = segment
+            except CacheDamaged as damage:
+                self._leave_aside(name, damage)
+        return self._opened.get(name)
+
+    def _open_segments(self, state: _State, needs: Needs) -> bool:
+        """Opens the parts that are needed; False when a segment had to be left aside."""
+        for _, segment in state.segments:
+            try:
+                segment.open(vectors=needs.vectors, columns=needs.columns, text=needs.text)
+            except CacheDamaged as damage:
+                self._leave_aside(segment.name, damage)
+                return False
+        return True
+
+    def _leave_aside(self, name: str, damage: CacheDamaged) -> None:
+        log.warning("index file left aside, answering from the records: %s", damage)
+        self._damaged.add(name)
+        self._opened.pop(name, None)
+
+    # ── the tail ─────────────────────────────────────────────────────────────────────────────────
+
+    def _missing(self, state: _State, snapshot: Snapshot, needs: Needs) -> bool:
+        tail, dimension = state.tail, snapshot.head.dimension
+        return (needs.columns and tail.columns is None) or (
+            needs.vectors and dimension is not None and tail.vectors is None
+        )
+
+    def _build_tail(self, state: _State, snapshot: Snapshot, needs: Needs) -> None:
+        tail, base, dimension = state.tail, state.view.table.sealed, snapshot.head.dimension
+        count = len(state.view) - base
+        nothing = np.full(count, -1), np.zeros(count, np.bool_)
+        everything = Change(base, state.view.keys[base:], *nothing)
+        if needs.columns and tail.columns is None:
+            columns = Columns()
+            columns.apply(everything, snapshot)
+            tail.columns = columns
+        if needs.vectors and tail.vectors is None and dimension is not None:
+            vectors = FlatVectors(self._space, dimension, base)
+            vectors.apply(everything, snapshot)
+            tail.vectors = vectors
+
+
+def _tail_is_alive(view: View) -> bool:
+    return bool(view.live[view.table.sealed :].all())
+
+
+def _others(keys: Keys, segments: list[tuple[Segment, Mask]]) -> Keys:
+    """The keys that are current in none of the segments."""
+    held = [segment.keys[alive] for segment, alive in segments]
+    return np.setdiff1d(keys, np.concatenate(held), assume_unique=True) if held else keys

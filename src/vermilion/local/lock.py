@@ -19,11 +19,17 @@ if os.name == "nt":
             except OSError:  # gives up after ten seconds; the queue may be longer
                 continue
 
+    def _try(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]  # Windows only
+
 else:
     import fcntl
 
     def _acquire(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def _try(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class FileLock:
@@ -60,3 +66,18 @@ class ThreadLock:
         """Waits for the lock and holds it."""
         with self._thread:
             yield
+
+
+@contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Holds the lock if nobody else does; tells whether it is held."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            _try(descriptor)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

@@ -14,31 +14,34 @@ from numpy.typing import NDArray
 from vermilion.engine import Column, Selection
 from vermilion.errors import DimensionError
 from vermilion.local.index.base import Mask, Slots
-from vermilion.local.indexer import Moment
+from vermilion.local.indexer import Moment, Needs
+from vermilion.local.search import nearest
 from vermilion.local.snapshot import Keys
-from vermilion.types import Hits, Records, pages
+from vermilion.types import Hits, Records, Space, pages
 from vermilion.where import DOCUMENT, ID, And, Condition, Filter, Or, conditions
 
 # Documents read from the store at a time while a filter is tested on them.
 DOCUMENTS = 4_096
 
 
-def needs_columns(selection: Selection) -> bool:
-    """Whether the metadata columns are asked for by this selection."""
-    return selection.filter is not None and any(
-        condition.field not in (DOCUMENT, ID) for condition in conditions(selection.filter)
+def needs(selection: Selection, *, vectors: bool = False) -> Needs:
+    """Which indexes this selection asks for."""
+    fields = (
+        [condition.field for condition in conditions(selection.filter)]
+        if (selection.filter is not None)
+        else []
+    )
+    return Needs(
+        vectors=vectors,
+        columns=any(field not in (DOCUMENT, ID) for field in fields),
+        text=DOCUMENT in fields,
     )
 
 
-def select(moment: Moment, selection: Selection) -> Slots:
-    """The slots of the selected records, ascending."""
-    view = moment.view
-    if selection.ids is None and selection.filter is None:
-        return view.living
-    mask = view.live if selection.ids is None else _with_ids(moment, selection.ids)
-    if selection.filter is not None:
-        mask = matching(moment, selection.filter, mask)
-    return np.flatnonzero(mask)
+def select(moment: Moment, selection: Selection) -> Mask:
+    """Which slots hold the selected records."""
+    mask = moment.view.live if selection.ids is None else _with_ids(moment, selection.ids)
+    return mask if selection.filter is None else matching(moment, selection.filter, mask)
 
 
 def select_keys(moment: Moment, selection: Selection) -> Keys:
@@ -48,24 +51,21 @@ def select_keys(moment: Moment, selection: Selection) -> Keys:
     return np.sort(moment.view.keys[select(moment, selection)])
 
 
-def nearest(
+def query(
     moment: Moment,
-    queries: NDArray[np.float32],
+    space: Space,
+    vectors: NDArray[np.float32],
     k: int,
     selection: Selection,
     columns: Collection[Column],
 ) -> list[Hits]:
-    """For each query the nearest of the selected records."""
+    """For each query vector the nearest of the selected records."""
     wanted = moment.snapshot.head.dimension
-    if wanted is not None and queries.shape[1] != wanted:
+    if wanted is not None and vectors.shape[1] != wanted:
         raise DimensionError(
-            f"Collection expecting embedding with dimension of {wanted}, got {queries.shape[1]}"
+            f"Collection expecting embedding with dimension of {wanted}, got {vectors.shape[1]}"
         )
-    if moment.vectors is None:
-        nothing = np.empty(0, np.int64), np.empty(0, np.float32)
-        return [_hits(moment, *nothing, columns) for _ in queries]
-    slots = select(moment, selection)
-    found = moment.vectors.search(queries, k, slots, moment.view.keys[slots])
+    found = nearest(moment, space, vectors, k, select(moment, selection))
     return [_hits(moment, one.slots, one.distances, columns) for one in found]
 
 
@@ -106,8 +106,16 @@ def _holds(moment: Moment, condition: Condition, within: Mask) -> Mask:
         operand = condition.operand
         mask = _with_ids(moment, operand if isinstance(operand, list) else [operand])
         return ~mask if condition.operator.negated else mask
+    return _in_metadata(moment, condition)
+
+
+def _in_metadata(moment: Moment, condition: Condition) -> Mask:
     assert moment.columns is not None, "the columns were not asked for"
-    return moment.columns.matches(condition, len(moment.view))
+    mask = moment.columns.matches(condition, len(moment.view))
+    for base, segment in moment.segments:
+        assert segment.columns is not None, "the columns were not asked for"
+        mask[base : base + len(segment)] = segment.columns.matches(condition, len(segment))
+    return mask
 
 
 def _with_ids(moment: Moment, ids: list[str]) -> Mask:
@@ -117,14 +125,23 @@ def _with_ids(moment: Moment, ids: list[str]) -> Mask:
 
 
 def _in_documents(moment: Moment, condition: Condition, within: Mask) -> Mask:
-    mask = np.zeros_like(within)
-    slots = np.flatnonzero(within)
-    test, operand, negated = (
-        condition.operator.test,
-        condition.operand,
-        condition.operator.negated,
-    )
+    """Tests the documents that may match; the text index rules the others out."""
+    negated = condition.operator.negated
+    mask = np.full_like(within, negated)
+    slots = np.flatnonzero(within & _may_match(moment, condition))
     for page in pages(len(slots), DOCUMENTS):
         documents = moment.snapshot.documents(moment.view.keys[slots[page]])
+        test, operand = condition.operator.test, condition.operand
         mask[slots[page]] = [test(document, operand) != negated for document in documents]
+    return mask
+
+
+def _may_match(moment: Moment, condition: Condition) -> Mask:
+    """Which slots have to be looked at, negation aside."""
+    mask = np.ones(len(moment.view), np.bool_)
+    for base, segment in moment.segments:
+        candidates = None if segment.text is None else segment.text.candidates(condition)
+        if candidates is not None:
+            mask[base : base + len(segment)] = False
+            mask[base + candidates] = True
     return mask

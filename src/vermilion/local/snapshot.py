@@ -44,6 +44,17 @@ class Head:
     folded: int
     dimension: int | None
     dropped: int
+    sealed: int
+    tail: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """A segment as the store lists it; `dead` marks the rows that were not current any more."""
+
+    name: str
+    dead: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,8 @@ class Snapshot:
 
     def _head(self, name: str) -> Head:
         row = self._connection.execute(
-            "select format, seq, floor, rows, next_key, folded, dimension, dropped from head"
+            "select format, seq, floor, rows, next_key, folded, dimension, dropped,"
+            " sealed, tail, generation from head"
         ).get
         head = Head(*row)
         if head.dropped:
@@ -124,9 +136,14 @@ class Snapshot:
             "select lo, hi, what from log where seq > ? order by seq", (seq,)
         ).fetchall()  # type: ignore[assignment]  # the table's columns are integers
         return Touched(
-            _expand((lo, hi) for lo, hi, _ in runs),
-            _expand((lo, hi) for lo, hi, what in runs if what & (VECTOR | DELETED)),
+            _expand([(lo, hi) for lo, hi, _ in runs]),
+            _expand([(lo, hi) for lo, hi, what in runs if what & (VECTOR | DELETED)]),
         )
+
+    def segments(self) -> list[SegmentRow]:
+        """The current segments, as of `head.sealed`, oldest first."""
+        rows = self._connection.execute("select name, rows, dead from segments order by name")
+        return [SegmentRow(str(name), _unpacked(dead, count)) for name, count, dead in rows]
 
     # ── cells, in the order of the keys ──────────────────────────────────────────────────────────
 
@@ -192,14 +209,23 @@ class Snapshot:
         return found
 
 
-def _expand(runs: Iterable[tuple[int, int]]) -> Keys:
+def _expand(runs: Sequence[tuple[int, int]]) -> Keys:
     """The distinct keys of runs (lo, hi), ascending.
 
     >>> _expand([(5, 7), (2, 2), (6, 8)]).tolist()
     [2, 5, 6, 7, 8]
     """
-    pieces = [np.arange(lo, hi + 1, dtype=np.int64) for lo, hi in runs]
-    return np.unique(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
+    if not runs:
+        return np.empty(0, np.int64)
+    bounds = np.array(runs, np.int64)
+    lengths = bounds[:, 1] - bounds[:, 0] + 1
+    ends = np.cumsum(lengths)
+    starts = np.repeat(bounds[:, 0] - (ends - lengths), lengths)
+    return np.unique(starts + np.arange(ends[-1]))
+
+
+def _unpacked(bits: Any, count: Any) -> NDArray[np.bool_]:
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=count).astype(np.bool_)
 
 
 def no_records(columns: Collection[Column], dimension: int | None = None) -> Records:

@@ -26,7 +26,8 @@ OLDEST_SQLITE = 3_051_003
 WAL_BYTES = 32 * 2**20
 MMAP_BYTES = 2**30
 BUSY_MS = 60_000
-CHECKPOINT_BUSY_MS = 200
+# Readers may be in the way, for long if they build an index: the next writer tries again.
+CHECKPOINT_BUSY_MS = 2
 
 if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
     raise ImportError(
@@ -195,6 +196,7 @@ class Database:
         connection.set_busy_timeout(BUSY_MS)
         connection.pragma("synchronous", self._durability)
         connection.pragma("wal_autocheckpoint", 0)
+        connection.pragma("journal_size_limit", WAL_BYTES)
         connection.pragma("mmap_size", MMAP_BYTES)
         connection.pragma("secure_delete", True)
         connection.pragma("temp_store", "memory")

@@ -11,6 +11,9 @@ from vermilion.local.sqlite import Database, create_file, script
 from vermilion.local.transaction import Transaction
 from vermilion.types import Durability
 
+# The file of a collection, in its folder.
+RECORDS = "records.db"
+
 
 class Store:
     """The file of one collection, or its place in memory."""

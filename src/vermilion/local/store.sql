@@ -10,7 +10,10 @@ create table head (
     next_key  integer not null default 1,  -- keys are never used twice
     folded    integer not null default 1,  -- ids of keys from here on are in recent_ids
     dimension integer,                     -- of every vector; null until the first one
-    dropped   integer not null default 0   -- the collection was deleted
+    dropped   integer not null default 0,  -- the collection was deleted
+    sealed    integer not null default 0,  -- the segments hold what the log says up to here
+    tail      integer not null default 0,  -- about how many rows have changed since
+    generation integer not null default 0  -- counts the lists of segments there have been
 );
 insert into head (id, format) values (1, 1);
 
@@ -43,6 +46,13 @@ create table log (
     hi   integer not null,
     what integer not null
 );
+
+-- Which index files are current. A segment covers some records as they were at head.sealed.
+create table segments (
+    name text primary key,
+    rows integer not null,
+    dead blob not null      -- a bit for each of its rows: changed or deleted by head.sealed
+) without rowid;
 
 -- For people with an SQL shell.
 create view readable as

@@ -13,7 +13,15 @@ import numpy as np
 
 from vermilion.errors import ArgumentValueError, DimensionError
 from vermilion.local.rows import checksum, encode_metadata, hash_id, merge_metadata
-from vermilion.local.snapshot import CELLS, CELLS_OF, DELETED, VECTOR, Keys, Snapshot
+from vermilion.local.snapshot import (
+    CELLS,
+    CELLS_OF,
+    DELETED,
+    VECTOR,
+    Keys,
+    SegmentRow,
+    Snapshot,
+)
 from vermilion.records import Batch
 from vermilion.types import WriteResult
 
@@ -21,6 +29,8 @@ from vermilion.types import WriteResult
 FOLD_IDS = 50_000
 # So many entries of the log are kept for readers that are behind; who is further back starts over.
 LOG_ENTRIES = 20_000
+# What is not in the segments is kept this much longer; beyond, they are built anew.
+MOST_LOG_ENTRIES = 500_000
 
 
 class Transaction(Snapshot):
@@ -185,6 +195,7 @@ class Transaction(Snapshot):
         ascending = keys if isinstance(keys, range) else sorted(keys)
         for lo, hi in runs(ascending):
             self.head.seq += 1
+            self.head.tail += hi - lo + 1
             self._connection.execute(
                 "insert into log (seq, lo, hi, what) values (?, ?, ?, ?)",
                 (self.head.seq, lo, hi, what),
@@ -192,13 +203,44 @@ class Transaction(Snapshot):
 
     def _finish(self) -> None:
         head = self.head
-        if head.seq - head.floor > 2 * LOG_ENTRIES:
-            head.floor = head.seq - LOG_ENTRIES
-            self._connection.execute("delete from log where seq <= ?", (head.floor,))
+        floor = self._prunable()
+        if floor - head.floor > LOG_ENTRIES:
+            head.floor = floor
+            self._connection.execute("delete from log where seq <= ?", (floor,))
         self._fold_ids()
         self._connection.execute(
-            "update head set seq = ?, floor = ?, rows = ?, next_key = ?, folded = ?, dimension = ?",
-            (head.seq, head.floor, head.rows, head.next_key, head.folded, head.dimension),
+            "update head set"
+            " seq = ?, floor = ?, rows = ?, next_key = ?, folded = ?, dimension = ?, tail = ?",
+            (
+                head.seq,
+                head.floor,
+                head.rows,
+                head.next_key,
+                head.folded,
+                head.dimension,
+                head.tail,
+            ),
+        )
+
+    def _prunable(self) -> int:
+        """Up to where the log is of no use: what the segments do not hold is kept for long."""
+        behind = self.head.seq - LOG_ENTRIES
+        if not self.head.generation:
+            return behind
+        return max(min(behind, self.head.sealed), behind - MOST_LOG_ENTRIES)
+
+    def publish(self, segments: Sequence[SegmentRow], sealed: int) -> None:
+        """Makes these the current segments, which hold what the log says up to `sealed`."""
+        self._connection.execute("delete from segments")
+        self._connection.executemany(
+            "insert into segments (name, rows, dead) values (?, ?, ?)",
+            [(row.name, len(row.dead), np.packbits(row.dead).tobytes()) for row in segments],
+        )
+        touched = self.touched_since(sealed)
+        self.head.tail = 0 if touched is None else len(touched.keys)
+        self._connection.execute(
+            "update head set generation = generation + 1, sealed = ?, tail = ?",
+            (sealed, self.head.tail),
         )
 
     def _fold_ids(self) -> None:

@@ -18,8 +18,8 @@ from vermilion.local.index.base import Mask, Slots
 from vermilion.types import Space
 
 BITS = 4
-# The rotation inside the codec costs d² bytes and time; below, there is nothing to gain.
-DIMENSIONS = range(8, 4097)
+# The rotation inside the codec costs d² bytes and time.
+DIMENSIONS = range(1, 4097)
 # Rows from which the codec learns how coordinates are spread.
 SAMPLE = 2_048
 

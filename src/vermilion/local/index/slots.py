@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,18 +13,31 @@ from vermilion.local.snapshot import Keys, Touched
 
 
 class SlotTable:
-    """Keys by slot. A new key takes the next slot; so does a key whose record changed."""
+    """Keys by slot: those of the sealed segments first, then those of the tail.
 
-    def __init__(self, keys: Keys) -> None:
+    A new key takes the next slot; so does a key whose record changed.
+    """
+
+    def __init__(self, tail: Keys, sealed: Sequence[Keys] = ()) -> None:
+        """`sealed` are the keys of each segment; all are ascending.
+
+        A key may be in several segments and in the tail: which slot of it is alive, the caller
+        says, and a later segment counts before an earlier one.
+        """
         self._keys = Growable(np.int64)
-        self._keys.append(keys)
+        self._runs: list[tuple[int, Keys]] = []
+        for keys in sealed:
+            self._runs.append((len(self._keys), keys))
+            self._keys.append(keys)
+        self.sealed = len(self._keys)
+        self._keys.append(tail)
         self._replaces = Growable(np.int64)  # by slot: the slot it took over from, or -1
-        self._replaces.append(np.full(len(keys), -1))
-        # Where each key was first put: keys are given out ascending, so this is sorted.
+        self._replaces.append(np.full(len(self._keys), -1))
+        # Where each key of the tail was first put: keys are given out ascending, so it is sorted.
         self._first_keys = Growable(np.int64)
-        self._first_keys.append(keys)
+        self._first_keys.append(tail)
         self._first_slots = Growable(np.int64)
-        self._first_slots.append(np.arange(len(keys)))
+        self._first_slots.append(self.sealed + np.arange(len(tail)))
         self._moved: dict[int, int] = {}  # keys that changed since: their newest slot
 
     def __len__(self) -> int:
@@ -58,12 +72,13 @@ class SlotTable:
 
     def slots(self, keys: Keys, length: int) -> Slots:
         """The slot of each key among the first `length`, or -1."""
+        slots = np.full(len(keys), -1)
+        for base, run in self._runs:  # a later segment holds what is newer
+            places, found = _places(run, keys)
+            slots = np.where(found, base + places, slots)
         first_slots = self._first_slots.array()
-        first_keys = self._first_keys.array(len(first_slots))
-        if not len(first_keys):
-            return np.full(len(keys), -1)
-        places = np.minimum(np.searchsorted(first_keys, keys), len(first_keys) - 1)
-        slots = np.where(first_keys[places] == keys, first_slots[places], -1)
+        places, found = _places(self._first_keys.array(len(first_slots)), keys)
+        slots[found] = first_slots[places[found]]
         if self._moved:
             newest = (self._moved.get(key, -1) for key in keys.tolist())
             slots = np.maximum(slots, np.fromiter(newest, np.int64, len(keys)))
@@ -71,6 +86,14 @@ class SlotTable:
         while (late := slots >= length).any():
             slots[late] = self._replaces.array()[slots[late]]
         return slots
+
+
+def _places(run: Keys, keys: Keys) -> tuple[Slots, Mask]:
+    """Where each key is in an ascending run, and whether it is there at all."""
+    if not len(run):
+        return np.zeros(len(keys), np.int64), np.zeros(len(keys), np.bool_)
+    places = np.minimum(np.searchsorted(run, keys), len(run) - 1)
+    return places, run[places] == keys
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,11 @@ class Nearest:
 
 
 class FlatVectors:
-    """Vectors by slot."""
+    """Vectors of the slots from `base` on."""
 
-    def __init__(self, space: Space, dimension: int) -> None:
+    def __init__(self, space: Space, dimension: int, base: int = 0) -> None:
         self._space = space
+        self._base = base
         self.dimension = dimension
         self._rows = Growable(np.float32, dimension)
         self._squares = Growable(np.float32)
@@ -48,9 +49,9 @@ class FlatVectors:
     def apply(self, change: Change, snapshot: Snapshot) -> None:
         """Reads the new vectors; those that were kept are copied from the slot before."""
         for page in pages(len(change.keys), LOAD_ROWS):
-            kept = change.vector_kept[page]
+            kept = change.vector_kept[page] & (change.replaces[page] >= self._base)
             rows = np.empty((len(kept), self.dimension), np.float32)
-            rows[kept] = self._rows.array()[change.replaces[page][kept]]
+            rows[kept] = self._rows.array()[change.replaces[page][kept] - self._base]
             rows[~kept] = snapshot.vectors(change.keys[page][~kept])
             self._rows.append(rows)
             self._squares.append(squares(rows))
@@ -64,15 +65,16 @@ class FlatVectors:
         """
         if not len(slots):
             return [Nearest(slots, np.empty(0, np.float32)) for _ in queries]
-        last = int(slots[-1]) + 1
-        everything = len(slots) == last
-        rows = self._rows.array(last) if everything else self._rows.array()[slots]
-        lengths = self._squares.array(last) if everything else self._squares.array()[slots]
+        places = slots - self._base
+        last = int(places[-1]) + 1
+        everything = len(places) == last
+        rows = self._rows.array(last) if everything else self._rows.array()[places]
+        lengths = self._squares.array(last) if everything else self._squares.array()[places]
         scan = _Scan(self._space, rows, lengths, keys)
         found: list[Nearest] = []
         for page in pages(len(queries), max(1, SCORES // len(rows))):
-            for places, measured in scan.nearest(queries[page], k):
-                found.append(Nearest(slots[places], measured))
+            for hits, measured in scan.nearest(queries[page], k):
+                found.append(Nearest(slots[hits], measured))
         return found
 
 

@@ -1,0 +1,200 @@
+"""The builder: seals the tail of a collection into segments, and merges segments that are small.
+
+It runs as a process of its own, `python -m vermilion.local.builder FOLDER SPACE`, niced: building
+in a thread would take the interpreter from the queries beside it. One builder at a time works on a
+collection; the lock of one that is killed is free, and whoever notices next starts another. Until
+it is done, and if it never is, answers come from the records themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+import vermilion.local.segment as segments
+from vermilion.errors import VermilionError
+from vermilion.local.blocks import CacheDamaged
+from vermilion.local.index import sealed_vectors
+from vermilion.local.lock import try_lock
+from vermilion.local.segment import FOLDER, Segment, build_segment
+from vermilion.local.snapshot import Keys, SegmentRow, Snapshot
+from vermilion.local.store import RECORDS, Store
+from vermilion.types import Space
+
+log = logging.getLogger("vermilion")
+
+# A longer tail is sealed. Scanning this many vectors of 384 dimensions takes 0.2 ms.
+TAIL_ROWS = 4_096
+# A search visits every segment, so there are few: smaller ones are merged into the next.
+MOST_SEGMENTS = 4
+# A segment with more dead rows than this is built anew.
+DEAD_SHARE = 0.3
+# Processes that a builder leaves the processor to.
+NICENESS = 10
+
+
+# ── starting one ─────────────────────────────────────────────────────────────────────────────────
+
+
+class Builder:
+    """Starts builders for one collection, one at a time."""
+
+    def __init__(self, folder: Path, space: Space) -> None:
+        self._command = [sys.executable, "-m", __name__, str(folder), space]
+        self._thread: threading.Thread | None = None
+        self._guard = threading.Lock()
+
+    def start(self) -> None:
+        """Starts a builder unless one that we started is at work; returns at once."""
+        if sealed_vectors.codec() is None or not sys.executable:
+            return
+        with self._guard:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            # The thread only waits, so that the process is reaped; it never holds up an exit.
+            self._thread = threading.Thread(target=self._run, name="vermilion-builder", daemon=True)
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Waits for the builder that was started, if there is one."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        try:
+            subprocess.run(
+                self._command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                check=False,
+            )
+        except OSError as error:
+            log.warning("the index builder could not be started: %s", error)
+
+
+# ── building ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to build: the keys of the new segment, and the segments that stay beside it."""
+
+    keys: Keys
+    stay: list[SegmentRow]
+
+
+def build(folder: Path, space: Space) -> None:
+    """Seals and merges until nothing is due, unless another builder is at work."""
+    with try_lock(folder / "builder.lock") as free:
+        if not free:
+            return
+        store = Store.open(folder / RECORDS, folder.name, "normal")
+        try:
+            while _step(store, folder / FOLDER, space):
+                pass
+        finally:
+            store.close()
+
+
+def _step(store: Store, indexes: Path, space: Space) -> bool:
+    with store.reading() as snapshot:
+        plan = _plan(snapshot, indexes)
+        if plan is None:
+            return False
+        name = build_segment(indexes, space, snapshot, plan.keys) if len(plan.keys) else None
+        if name is None and len(plan.keys):
+            return False
+        before = {row.name for row in snapshot.segments()}
+    rows = list(plan.stay)
+    if name is not None:
+        rows.append(SegmentRow(name, np.zeros(len(plan.keys), np.bool_)))
+    with store.writing() as transaction:
+        transaction.publish(rows, snapshot.head.seq)
+    # A reader that began before may still be about to open what it listed: those go next time.
+    segments.remove_others(indexes, {row.name for row in rows} | before)
+    return True
+
+
+def _plan(snapshot: Snapshot, indexes: Path) -> Plan | None:
+    """What is due, seen from this snapshot, or None."""
+    touched = snapshot.touched_since(snapshot.head.sealed)
+    if touched is None:
+        return Plan(snapshot.all_keys(), [])
+    current = [_refreshed(row, indexes, touched.keys) for row in snapshot.segments()]
+    whole = [pair for pair in current if pair is not None]
+    if len(whole) < len(current):
+        return Plan(snapshot.all_keys(), [])
+    tail = snapshot.present(touched.keys)
+    stay, merged = _sorted_out(whole, len(tail))
+    if len(tail) < TAIL_ROWS and not merged:
+        return None
+    keys = np.concatenate([tail, *(segment.keys[~row.dead] for segment, row in merged)])
+    return Plan(np.unique(keys), [row for _, row in stay])
+
+
+def _refreshed(
+    row: SegmentRow, indexes: Path, touched: NDArray[np.int64]
+) -> tuple[Segment, SegmentRow] | None:
+    """The segment with the rows that died since; None when its files are damaged."""
+    try:
+        segment = Segment(indexes, row.name)
+        segment.open(vectors=True, columns=True, text=True)
+    except CacheDamaged as damage:
+        log.warning("index file is made again: %s", damage)
+        return None
+    dead = row.dead | np.isin(segment.keys, touched, assume_unique=True)
+    return segment, SegmentRow(row.name, dead)
+
+
+Pairs = list[tuple[Segment, SegmentRow]]
+
+
+def _sorted_out(segments: Pairs, tail: int) -> tuple[Pairs, Pairs]:
+    """Which segments stay, and which are merged with the tail into a new one.
+
+    Small ones are merged, so that sizes about double from one to the next and a record is built
+    into a segment a logarithmic number of times; and those with many dead rows.
+    """
+    stay, merged, rows = [], [], tail
+    by_size = sorted(segments, key=lambda pair: np.count_nonzero(~pair[1].dead))
+    for place, (segment, row) in enumerate(by_size):
+        alive = int(np.count_nonzero(~row.dead))
+        left = len(by_size) - place
+        due = tail >= TAIL_ROWS and (alive <= 2 * rows or left >= MOST_SEGMENTS)
+        if due or alive < (1 - DEAD_SHARE) * len(segment):
+            merged.append((segment, row))
+            rows += alive
+        else:
+            stay.append((segment, row))
+    return stay, merged
+
+
+def main() -> int:
+    """The process: FOLDER SPACE."""
+    folder, space = sys.argv[1:]
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    try:
+        build(Path(folder), cast(Space, space))
+    except VermilionError as error:
+        log.warning("the index builder stopped: %s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""A segment: immutable index files over some records, as they were at one moment.
+
+Each part is a file of its own: keys, vectors, columns, text. A part is checked as a whole before it
+is believed. A segment of which anything is wrong is not used; its records are then read from the
+store like any others that no segment holds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.local.blocks import Blocks, CacheDamaged, write_blocks
+from vermilion.local.index.sealed_columns import SealedColumns, build_columns
+from vermilion.local.index.sealed_vectors import SealedVectors, build_vectors
+from vermilion.local.index.text import TextPostings, build_text
+from vermilion.local.snapshot import Keys, Snapshot
+from vermilion.types import Space
+
+FOLDER = "indexes"
+# The layout of each part; a file of another version is made again.
+VERSIONS = {"keys": 1, "vectors": 1, "columns": 1, "text": 1}
+
+
+class Segment:
+    """The parts of one segment, opened when they are needed."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """Opens the keys. Raises CacheDamaged, as every part does."""
+        self.name = name
+        self._folder = folder
+        self.keys: Keys = self._blocks("keys").array("keys")
+        if self.keys.dtype != np.int64:
+            raise CacheDamaged(f"segment {name}: keys of type {self.keys.dtype}")
+        self.vectors: SealedVectors | None = None
+        self.columns: SealedColumns | None = None
+        self.text: TextPostings | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def open(self, *, vectors: bool, columns: bool, text: bool) -> None:
+        """Opens the parts that are needed and not open yet."""
+        if vectors and self.vectors is None:
+            self.vectors = SealedVectors(self._blocks("vectors"))
+            if len(self.vectors) != len(self):
+                raise CacheDamaged(f"segment {self.name}: keys and vectors differ in number")
+        if columns and self.columns is None:
+            self.columns = SealedColumns(self._blocks("columns"))
+        if text and self.text is None:
+            self.text = TextPostings(self._blocks("text"))
+
+    def _blocks(self, part: str) -> Blocks:
+        return Blocks(_path(self._folder, self.name, part), part, VERSIONS[part]).check()
+
+
+def build_segment(folder: Path, space: Space, snapshot: Snapshot, keys: Keys) -> str | None:
+    """Writes a segment over the records with these ascending keys; returns its name.
+
+    None when their vectors cannot be coded.
+    """
+    # Names ascend with time: where a key is in two segments, the later one has the record.
+    name = f"{snapshot.head.seq:016x}{uuid4().hex[:8]}"
+    vectors = build_vectors(space, snapshot.vectors(keys))
+    if vectors is None:
+        return None
+    folder.mkdir(exist_ok=True)
+    _write(folder, name, "keys", {"keys": keys})
+    _write(folder, name, "vectors", *vectors)
+    _write(folder, name, "columns", *build_columns(snapshot.metadatas(keys)))
+    _write(folder, name, "text", build_text(snapshot.documents(keys)))
+    return name
+
+
+def remove_others(folder: Path, names: set[str]) -> None:
+    """Removes the files of every segment but these; what is in use goes another time."""
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.name.partition(".")[0] not in names:
+            try:
+                path.unlink()
+            except OSError:
+                continue
+
+
+def _write(
+    folder: Path,
+    name: str,
+    part: str,
+    blocks: dict[str, NDArray[Any] | bytes],
+    values: dict[str, Any] | None = None,
+) -> None:
+    write_blocks(_path(folder, name, part), part, VERSIONS[part], blocks, values)
+
+
+def _path(folder: Path, name: str, part: str) -> Path:
+    return folder / f"{name}.{part}"

@@ -1,0 +1,282 @@
+"""Sealed segments: built by another process, exact after all, and replaceable at any time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oracle import Oracle
+from test_real_text import real_vectors
+from vermilion.engine import EVERYTHING, Selection
+from vermilion.local import builder, search
+from vermilion.local.builder import MOST_SEGMENTS, TAIL_ROWS, Builder
+from vermilion.local.engine import LocalEngine
+from vermilion.local.index import sealed_vectors
+from vermilion.local.segment import FOLDER, VERSIONS
+from vermilion.local.snapshot import Snapshot
+from vermilion.local.store import Store
+from vermilion.records import Batch
+from vermilion.types import Address
+from words import make, where
+
+PARTS = sorted(VERSIONS)
+FILTERS = [
+    EVERYTHING,
+    where({"n": {"$lt": 5}}),
+    where({"n": {"$lt": 500}}),
+    where({"tag": "even"}),
+    where({"tag": {"$ne": "even"}}, {"$contains": "number 1"}),
+    where(None, {"$not_contains": "7"}),
+    where(None, {"$regex": "number [0-9]+5$"}),
+]
+
+
+def real_batch(count: int, start: int = 0, seed: int = 3) -> Batch:
+    numbers = range(start, start + count)
+    return Batch(
+        [f"id{n}" for n in numbers],
+        real_vectors(count, seed + start),
+        documents=[f"this is number {n}" for n in numbers],
+        metadatas=[{"n": n, "tag": "odd" if n % 2 else "even"} for n in numbers],
+    )
+
+
+def home(folder: Path, address: Address) -> Path:
+    return folder / "collections" / str(address.collection)
+
+
+def seal(folder: Path, address: Address, space: Any = "cosine", tail: int = 1) -> None:
+    """Builds here and now what the builder's process would build later."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builder, "TAIL_ROWS", tail)
+        builder.build(home(folder, address), space)
+
+
+def snapshot_of(folder: Path, address: Address, look: Any) -> Any:
+    store = Store.open(home(folder, address) / "records.db", "things", "normal")
+    try:
+        with store.reading() as snapshot:
+            return look(snapshot)
+    finally:
+        store.close()
+
+
+def segments_of(folder: Path, address: Address) -> list[tuple[int, int]]:
+    """For each segment how many rows it has, and how many of them are dead."""
+
+    def look(snapshot: Snapshot) -> list[tuple[int, int]]:
+        return [(len(row.dead), int(row.dead.sum())) for row in snapshot.segments()]
+
+    return list(snapshot_of(folder, address, look))
+
+
+def check(engine: LocalEngine, address: Address, oracle: Oracle, k: int = 10) -> None:
+    """Every filter, by query, get and count."""
+    queries = real_vectors(3, seed=99)
+    for selection in FILTERS:
+        for hits, query in zip(engine.query(address, queries, k, selection), queries, strict=True):
+            oracle.check_hits(hits, query, k, selection)
+        assert engine.get(address, selection).ids == oracle.selected(selection)
+        assert engine.count(address, selection) == len(oracle.selected(selection))
+
+
+@pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
+def test_sealed_records_answer_as_all_others(disk: LocalEngine, folder: Path, space: Any) -> None:
+    address, oracle = make(disk, space=space), Oracle(space)
+    for start in (0, 700, 900):
+        batch = real_batch(700 if not start else 200, start)
+        assert disk.add(address, batch) == oracle.add(batch)
+        seal(folder, address, space)
+    check(disk, address, oracle)
+    change = real_batch(150, 600, seed=40)
+    assert disk.upsert(address, change) == oracle.upsert(change)
+    gone = where(
+        {
+            "n": {
+                "$gte": 100,
+            }
+        },
+        {"$contains": "3"},
+    )
+    assert disk.delete(address, gone).deleted == oracle.delete(gone)
+    check(disk, address, oracle)
+    seal(folder, address, space)
+    check(disk, address, oracle)
+
+
+def test_near_duplicates_and_ties_are_settled_exactly(disk: LocalEngine, folder: Path) -> None:
+    address, oracle = make(disk, space="l2"), Oracle("l2")
+    centre, random = real_vectors(1, seed=7), np.random.default_rng(0)
+    near = centre + random.normal(0, 1e-3, (1500, centre.shape[1])).astype(np.float32)
+    near[::3] = near[0]  # 500 of them are the same
+    batch = Batch([f"id{n}" for n in range(1500)], near)
+    assert disk.add(address, batch) == oracle.add(batch)
+    seal(folder, address, "l2")
+    for query in (near[0], near[1]):
+        [hits] = disk.query(address, query[None], 20)
+        oracle.check_hits(hits, query, 20, EVERYTHING)
+
+
+def test_codes_are_believed_only_as_far_as_they_were_right(
+    disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recall over filters of every selectivity, with as few candidates as the search may use."""
+    monkeypatch.setattr(search, "EXACT", 0)
+    address = make(disk, space="cosine")
+    vectors = real_vectors(6000, seed=11)
+    share = np.random.default_rng(5).random(6000)
+    disk.add(
+        address,
+        Batch(
+            [str(n) for n in range(6000)],
+            vectors,
+            metadatas=[{"share": float(one)} for one in share],
+        ),
+    )
+    seal(folder, address)
+    queries = real_vectors(40, seed=12)
+    for bound in (0.01, 0.1, 0.5, 1.0):
+        among = np.flatnonzero(share < bound)
+        scores = queries @ vectors[among].T
+        found = disk.query(address, queries, 10, where({"share": {"$lt": bound}}))
+        right = 0
+        for hits, row in zip(found, scores, strict=True):
+            best = {str(among[place]) for place in np.argsort(-row)[:10]}
+            right += len(best & set(hits.records.ids))
+        assert right >= 0.99 * 10 * len(queries), bound
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("how", ["flipped", "cut", "emptied", "removed", "of another version"])
+def test_a_damaged_file_changes_no_answer_and_is_made_again(
+    disk: LocalEngine,
+    folder: Path,
+    part: str,
+    how: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Builder, "start", lambda self: None)
+    address, oracle = make(disk, space="cosine"), Oracle("cosine")
+    batch = real_batch(300)
+    disk.add(address, batch)
+    oracle.add(batch)
+    seal(folder, address)
+    [path] = (home(folder, address) / FOLDER).glob(f"*.{part}")
+    content = bytearray(path.read_bytes())
+    if how == "flipped":
+        content[len(content) // 2] ^= 16
+    elif how == "of another version":
+        content[7] += 1
+    path.unlink()
+    if how != "removed":
+        keep = {"cut": len(content) - 7, "emptied": 0}.get(how, len(content))
+        path.write_bytes(content[:keep])
+    with caplog.at_level(logging.WARNING, logger="vermilion"):
+        check(disk, address, oracle)
+    assert len(caplog.records) == 1, "one line in the log, however often it is read"
+    seal(folder, address)
+    other = LocalEngine(folder)
+    caplog.clear()
+    check(other, address, oracle)
+    assert caplog.records == []
+    other.close()
+
+
+def test_sizes_grow_and_segments_stay_few(disk: LocalEngine, folder: Path) -> None:
+    address, oracle = make(disk, space="cosine"), Oracle("cosine")
+    for turn in range(20):
+        batch = real_batch(60, 60 * turn)
+        disk.add(address, batch)
+        oracle.add(batch)
+        seal(folder, address)
+        assert len(segments_of(folder, address)) <= MOST_SEGMENTS
+    assert sum(rows - dead for rows, dead in segments_of(folder, address)) == 1200
+    check(disk, address, oracle)
+    names = {path.name.partition(".")[0] for path in (home(folder, address) / FOLDER).iterdir()}
+    assert len(names) <= 2 * MOST_SEGMENTS, "files of the lists before are removed"
+
+
+def test_dead_rows_are_dropped(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk, space="cosine")
+    disk.add(address, real_batch(500))
+    seal(folder, address)
+    disk.delete(address, where({"n": {"$lt": 200}}))
+    seal(folder, address, tail=10**6)
+    assert segments_of(folder, address) == [(300, 0)]
+    disk.delete(address, EVERYTHING)
+    seal(folder, address)
+    assert segments_of(folder, address) == []
+    assert disk.query(address, real_vectors(1, 1), 5)[0].records.ids == []
+
+
+def test_a_long_tail_is_sealed_by_another_process(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk, space="cosine")
+    vectors = np.random.default_rng(1).normal(size=(TAIL_ROWS + 10, 8)).astype(np.float32)
+    disk.add(address, Batch([str(n) for n in range(len(vectors))], vectors))
+    deadline = time.monotonic() + 60
+    while not segments_of(folder, address) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the process says nothing when it is done
+    assert segments_of(folder, address) == [(TAIL_ROWS + 10, 0)]
+    [hits] = disk.query(address, vectors[:1], 1)
+    assert hits.records.ids == ["0"]
+
+
+def test_one_builder_works_and_a_killed_one_is_replaced(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk, space="cosine")
+    disk.add(address, real_batch(50))
+    lock = home(folder, address) / "builder.lock"
+    code = (
+        "import sys; from pathlib import Path; from vermilion.local.lock import try_lock\n"
+        "with try_lock(Path(sys.argv[1])) as free: print(free, flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None and holder.stdin is not None
+    assert holder.stdout.readline() == "True\n"
+    seal(folder, address)
+    assert segments_of(folder, address) == [], "another builder is at work"
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    holder.stdin.close()
+    holder.stdout.close()
+    seal(folder, address)
+    assert segments_of(folder, address) == [(50, 0)]
+
+
+def test_without_the_codec_everything_is_answered_from_memory(
+    disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, oracle = make(disk, space="cosine"), Oracle("cosine")
+    batch = real_batch(200)
+    disk.add(address, batch)
+    oracle.add(batch)
+    seal(folder, address)
+    monkeypatch.setattr(sealed_vectors, "codec", lambda: None)
+    other = LocalEngine(folder)
+    check(other, address, oracle)
+    seal(folder, address)
+    check(other, address, oracle)
+    other.close()
+
+
+def test_a_deleted_collection_leaves_no_index(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk, space="cosine")
+    disk.add(address, real_batch(50))
+    seal(folder, address)
+    disk.query(address, real_vectors(1, 1), 1, Selection())
+    disk.delete_collection("things", address.tenant, address.database)
+    assert not home(folder, address).exists()
