@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from vermilion.configuration import Hnsw
 from vermilion.engine import EVERYTHING, Selection
 from vermilion.local import indexer, transaction
 from vermilion.local.collection import LocalCollection
@@ -21,7 +22,7 @@ from vermilion.local.index.vectors import MEASURE_ROWS, FlatVectors
 from vermilion.local.indexer import Indexer, Needs
 from vermilion.local.snapshot import Touched
 from vermilion.local.store import Store
-from vermilion.types import Space
+from vermilion.types import Effort, Space
 from vermilion.where import OPERATORS, Condition
 from words import cells, ids, numbered, rows, where
 
@@ -403,11 +404,11 @@ def test_dead_slots_are_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("columns", [False, True])
 def test_vectors_of_another_dimension_replace_the_index(columns: bool) -> None:
     store = Store.in_memory("things")
-    collection = LocalCollection("l2", lambda make, dimension: store)
+    collection = LocalCollection(Hnsw(), lambda make, dimension: store)
     selection = where({"n": 1}) if columns else EVERYTHING
     for vector in ([1, 2], [1, 2, 3], [1]):
         collection.add(rows("a b", [vector, vector], metadatas=[{"n": 1}, None]))
-        [hits] = collection.query(np.array([vector], np.float32), 5, selection, ())
+        [hits] = collection.query(np.array([vector], np.float32), 5, selection, (), Effort())
         assert hits.records.ids == (["a"] if columns else ["a", "b"])
         collection.delete(EVERYTHING, None)
     collection.close()
@@ -415,7 +416,7 @@ def test_vectors_of_another_dimension_replace_the_index(columns: bool) -> None:
 
 def test_a_filtered_delete_and_the_next_read_share_one_history() -> None:
     store = Store.in_memory("things")
-    collection = LocalCollection("l2", lambda make, dimension: store)
+    collection = LocalCollection(Hnsw(), lambda make, dimension: store)
     collection.add(numbered(20, metadatas=[{"n": n} for n in range(20)]))
     for bound in (15, 10, 5):
         assert collection.delete(where({"n": {"$gte": bound}}), None).deleted == 5

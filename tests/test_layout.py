@@ -22,11 +22,12 @@ LOCAL = """
     local.index.base local.index.slots local.index.vectors local.index.columns
     local.index.sealed_vectors local.index.sealed_columns local.index.literals local.index.text
     local.segment local.builder
-    local.indexer local.search local.planner local.catalogue local.collection local.engine
+    local.indexer local.search local.planner local.explain
+    local.catalogue local.collection local.engine
 """
 EMBEDDINGS = "embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default"
 DOORS = """
-    embedder collection settings sharing client
+    embedder results collection settings sharing client
     data_loaders batches distance_functions auth_types system api_types api_configuration compat
     demo cli __init__ __main__
 """

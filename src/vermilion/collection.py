@@ -5,7 +5,7 @@ Method for method the collection that Chroma's users know: columns in, columns o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ from vermilion.embeddings.base import (
     config_to_embedding_function,
     stored_form,
 )
-from vermilion.engine import CollectionInfo, Column, Engine, Selection
+from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.names import check_collection_metadata, check_collection_name
 from vermilion.records import (
@@ -31,6 +31,7 @@ from vermilion.records import (
     check_include,
     check_lengths,
     check_n_results,
+    check_recall,
     document_column,
     id_column,
     id_list,
@@ -39,25 +40,20 @@ from vermilion.records import (
     vector_column,
     vector_rows,
 )
+from vermilion.results import columns_for, get_result, query_result, reported
 from vermilion.types import (
     DataLoader,
     DeleteResult,
+    Effort,
+    Explanation,
     GetResult,
-    Hits,
     Include,
+    IndexingStatus,
     QueryResult,
     ReadLevel,
-    Records,
+    WhyNot,
 )
 from vermilion.where import parse
-
-# How the columns a caller names are called inside.
-_COLUMNS: dict[str, Column] = {
-    "embeddings": "vectors",
-    "documents": "documents",
-    "metadatas": "metadatas",
-    "uris": "uris",
-}
 
 
 class Collection:
@@ -252,8 +248,8 @@ class Collection:
             if "data" in wanted:
                 self._embedder.check_loader()
             window = check_count("limit", limit), check_count("offset", offset)
-        records = self._engine().get(self._info.address, selection, _columns(wanted), *window)
-        return _get_result(records, _reported(wanted), self._embedder)
+        records = self._engine().get(self._info.address, selection, columns_for(wanted), *window)
+        return get_result(records, reported(wanted), self._embedder)
 
     def peek(self, limit: int = 10) -> GetResult:
         """Returns the first records, embeddings included."""
@@ -275,11 +271,16 @@ class Collection:
         where: Any = None,
         where_document: Any = None,
         include: Include = ["metadatas", "documents", "distances"],  # noqa: B006  (only read)
+        *,
+        exact: bool = False,
+        recall: float = 0.99,
     ) -> QueryResult:
         """Returns the nearest records to each query, one inner list per query, nearest first.
 
         Of the records with these `ids` (unknown ones are left aside) that match the filters, the
         n_results nearest, or all when there are fewer. Equal distances stay in insertion order.
+        `exact` measures every one of them; otherwise `recall` is the share of the true neighbours
+        that is aimed at in large collections.
         """
         with _naming("query"):
             vectors = self._query_vectors(query_embeddings, query_texts, query_images, query_uris)
@@ -288,9 +289,58 @@ class Collection:
             if "data" in wanted:
                 self._embedder.check_loader()
             k = check_n_results(n_results)
-        columns = _columns(wanted)
-        hits = self._engine().query(self._info.address, vectors, k, selection, columns)
-        return _query_result(hits, _reported(wanted), self._embedder)
+            effort = Effort(exact, check_recall(recall))
+        columns = columns_for(wanted)
+        hits = self._engine().query(self._info.address, vectors, k, selection, columns, effort)
+        return query_result(hits, reported(wanted), self._embedder)
+
+    def explain(
+        self,
+        query_embeddings: Any = None,
+        query_texts: Any = None,
+        ids: Any = None,
+        n_results: int = 10,
+        where: Any = None,
+        where_document: Any = None,
+        *,
+        exact: bool = False,
+        recall: float = 0.99,
+    ) -> Explanation:
+        """Answers a query and tells how it was answered and where the time went."""
+        with _naming("explain"):
+            vectors = self._query_vectors(query_embeddings, query_texts, None, None)
+            selection = Selection(_query_ids(ids), parse(where, where_document))
+            k, effort = check_n_results(n_results), Effort(exact, check_recall(recall))
+        return self._engine().explain(self._info.address, vectors, k, selection, effort)
+
+    def why_not(
+        self,
+        id: str,
+        query_embeddings: Any = None,
+        query_texts: Any = None,
+        ids: Any = None,
+        n_results: int = 10,
+        where: Any = None,
+        where_document: Any = None,
+    ) -> WhyNot:
+        """Tells why a record is not in the answer to one query: which condition, which distance."""
+        with _naming("why_not"):
+            vectors = self._query_vectors(query_embeddings, query_texts, None, None)
+            if len(vectors) != 1:
+                raise ArgumentValueError(f"Expected one query, got {len(vectors)}")
+            selection = Selection(_query_ids(ids), parse(where, where_document))
+            [wanted], k = id_list(as_list(id)), check_n_results(n_results)
+        return self._engine().why_not(self._info.address, wanted, vectors[0], k, selection)
+
+    # ── indexes ──────────────────────────────────────────────────────────────────────────────────
+
+    def get_indexing_status(self) -> IndexingStatus:
+        """Returns how many records are in indexes. Answers are complete whatever it says."""
+        return self._engine().indexing_status(self._info.address)
+
+    def flush(self) -> None:
+        """Waits until every index is complete, so that the next queries are as fast as they get."""
+        self._engine().flush(self._info.address)
 
     def _query_vectors(
         self, embeddings: Any, texts: Any, images: Any, uris: Any
@@ -377,51 +427,3 @@ def _query_ids(ids: Any) -> list[str] | None:
     if ids is None or (isinstance(ids, list) and not ids):
         return None if ids is None else []
     return list(dict.fromkeys(id_list(as_list(ids))))
-
-
-def _columns(include: Sequence[str]) -> set[Column]:
-    wanted = {_COLUMNS[name] for name in include if name in _COLUMNS}
-    return wanted | ({"uris"} if "data" in include else set())
-
-
-def _reported(include: list[str]) -> list[Any]:
-    """What the answer says it includes: data come with the uris they were loaded from."""
-    return [*include, "uris"] if "data" in include and "uris" not in include else include
-
-
-# ── answers ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def _get_result(records: Records, include: list[Any], embedder: Embedder) -> GetResult:
-    return {
-        "ids": records.ids,
-        "embeddings": None if records.vectors is None else _doubles(records.vectors),
-        "documents": records.documents,
-        "uris": records.uris,
-        "included": include,
-        "data": embedder.load(records.uris) if "data" in include else None,
-        "metadatas": records.metadatas,
-    }
-
-
-def _query_result(hits: list[Hits], include: list[Any], embedder: Embedder) -> QueryResult:
-    def column(name: str) -> Any:
-        inside = _COLUMNS[name]
-        return [getattr(hit.records, inside) for hit in hits] if name in include else None
-
-    vectors = column("embeddings")
-    return {
-        "ids": [hit.records.ids for hit in hits],
-        "embeddings": None if vectors is None else [_doubles(one) for one in vectors],
-        "documents": column("documents"),
-        "uris": column("uris"),
-        "included": include,
-        "data": ([embedder.load(hit.records.uris) for hit in hits] if "data" in include else None),
-        "metadatas": column("metadatas"),
-        "distances": ([hit.distances.tolist() for hit in hits] if "distances" in include else None),
-    }
-
-
-def _doubles(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Vectors as they are handed out; no vectors at all are one empty axis."""
-    return vectors.astype(np.float64) if len(vectors) else np.empty(0)

@@ -19,7 +19,18 @@ from numpy.typing import NDArray
 
 from vermilion.configuration import Changes, Configuration
 from vermilion.records import Batch
-from vermilion.types import Address, Database, Hits, Records, WriteResult
+from vermilion.types import (
+    USUAL,
+    Address,
+    Database,
+    Effort,
+    Explanation,
+    Hits,
+    IndexingStatus,
+    Records,
+    WhyNot,
+    WriteResult,
+)
 from vermilion.where import Filter
 
 Column = Literal["vectors", "documents", "uris", "metadatas"]
@@ -214,12 +225,47 @@ class Engine(Protocol):
         k: int,
         selection: Selection = EVERYTHING,
         columns: AnyCollection[Column] = (),
+        effort: Effort = USUAL,
     ) -> list[Hits]:
         """For each row of `vectors`, its nearest min(k, selected) records.
 
         Ordered by distance, then insertion. The distance is squared Euclidean for l2, 1 - cosine
-        for cosine (1 where a vector is zero), 1 - dot product for ip; float32.
+        for cosine (1 where a vector is zero), 1 - dot product for ip; float32. `effort` tells
+        whether every record has to be measured, or which recall is enough.
         """
+        ...
+
+    def explain(
+        self,
+        address: Address,
+        vectors: NDArray[np.float32],
+        k: int,
+        selection: Selection = EVERYTHING,
+        effort: Effort = USUAL,
+    ) -> Explanation:
+        """Answers a query and tells how: what was selected, measured, and where the time went."""
+        ...
+
+    def why_not(
+        self,
+        address: Address,
+        id: str,
+        vector: NDArray[np.float32],
+        k: int,
+        selection: Selection = EVERYTHING,
+        effort: Effort = USUAL,
+    ) -> WhyNot:
+        """Why the record with this id is not in the answer to a query."""
+        ...
+
+    # ── indexes ──────────────────────────────────────────────────────────────────────────────────
+
+    def indexing_status(self, address: Address) -> IndexingStatus:
+        """How many records are in indexes; answers are complete whatever it says."""
+        ...
+
+    def flush(self, address: Address) -> None:
+        """Waits until every index is complete."""
         ...
 
     def count(self, address: Address, selection: Selection = EVERYTHING) -> int:

@@ -444,6 +444,15 @@ def check_n_results(n_results: object) -> int:
     return n_results
 
 
+def check_recall(recall: object) -> float:
+    """The share of true neighbours that a query aims at: between 0 and 1."""
+    if not isinstance(recall, int | float) or isinstance(recall, bool):
+        raise ArgumentTypeError(f"Expected recall to be a number, got {recall!r}")
+    if not 0 < recall <= 1:
+        raise ArgumentValueError(f"Expected recall to be above 0 and at most 1, got {recall}")
+    return float(recall)
+
+
 def check_count(name: str, value: object) -> int | None:
     """A limit or an offset: None, or an integer that is not negative."""
     if value is None:

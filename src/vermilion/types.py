@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 from uuid import UUID
@@ -256,6 +256,75 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How sure a search has to be.
+
+    `exact`: every selected record is measured. Otherwise `recall`, between 0 and 1, is the share of
+    the true neighbours that is aimed at; the search widens until its own measurements say so.
+    """
+
+    exact: bool = False
+    recall: float = 0.99
+
+
+USUAL = Effort()
+
+
+@dataclass(frozen=True)
+class Course:
+    """How one query went.
+
+    `plan` is "exact" where every selected record was measured, "codes" where codes suggested the
+    candidates, "nothing" where there was nothing to search. `measured` counts vectors that were
+    compared with the query, `rounds` how often more candidates were asked for, and `error` is how
+    far off the codes may have been, as a distance.
+    """
+
+    plan: Literal["nothing", "exact", "codes"]
+    measured: int
+    rounds: int = 0
+    error: float = 0.0
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a query did: how many records there are and were selected, and where the time went."""
+
+    records: int
+    selected: int
+    in_segments: int
+    in_tail: int
+    courses: list[Course]
+    milliseconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class WhyNot:
+    """Why a record is not in an answer.
+
+    `reason`: "unknown id", "not among the ids", "filter" (`failing` names the conditions),
+    "farther" (`distance` against that of the last answer, `rank` from 0), "missed" (near enough,
+    and the index did not find it), or "found".
+    """
+
+    reason: str
+    failing: list[str] = field(default_factory=list)
+    distance: float | None = None
+    last_distance: float | None = None
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class IndexingStatus:
+    """How much of a collection is in sealed indexes; what is not is searched exactly."""
+
+    num_indexed_ops: int
+    num_unindexed_ops: int
+    total_ops: int
+    op_indexing_progress: float
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from vermilion.types import Space
 
 log = logging.getLogger("vermilion")
 
+LOCK = "builder.lock"
 # A longer tail is sealed. Scanning this many vectors of 384 dimensions takes 0.2 ms.
 TAIL_ROWS = 4_096
 # A search visits every segment, so there are few: smaller ones are merged into the next.
@@ -49,6 +50,7 @@ class Builder:
     """Starts builders for one collection, one at a time."""
 
     def __init__(self, folder: Path, space: Space) -> None:
+        self._folder = folder
         self._command = [sys.executable, "-m", __name__, str(folder), space]
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
@@ -69,6 +71,11 @@ class Builder:
         thread = self._thread
         if thread is not None:
             thread.join()
+
+    def busy_elsewhere(self) -> bool:
+        """Whether a builder of another process is at work on the collection."""
+        with try_lock(self._folder / LOCK) as free:
+            return not free
 
     def _run(self) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -99,7 +106,7 @@ class Plan:
 
 def build(folder: Path, space: Space) -> None:
     """Seals and merges until nothing is due, unless another builder is at work."""
-    with try_lock(folder / "builder.lock") as free:
+    with try_lock(folder / LOCK) as free:
         if not free:
             return
         store = Store.open(folder / RECORDS, folder.name, "normal")

@@ -13,15 +13,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vermilion.configuration import Hnsw
 from vermilion.engine import Column, Selection
-from vermilion.local import planner
+from vermilion.local import explain, planner
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.indexer import Indexer
+from vermilion.local.search import FIRST, Wish
 from vermilion.local.segment import FOLDER
 from vermilion.local.snapshot import Head, Keys, no_records
 from vermilion.local.store import Store
 from vermilion.records import Batch
-from vermilion.types import Hits, Records, Space, WriteResult
+from vermilion.types import (
+    Course,
+    Effort,
+    Explanation,
+    Hits,
+    IndexingStatus,
+    Records,
+    WhyNot,
+    WriteResult,
+)
 
 # Finds the store of a collection; with True it is made if need be, with the dimension given.
 FindStore = Callable[[bool, int | None], Store | None]
@@ -30,11 +41,11 @@ FindStore = Callable[[bool, int | None], Store | None]
 class LocalCollection:
     """Records of one collection. `find` gives its store when there is one."""
 
-    def __init__(self, space: Space, find: FindStore, folder: Path | None = None) -> None:
+    def __init__(self, hnsw: Hnsw, find: FindStore, folder: Path | None = None) -> None:
         """`folder` is where its files are, or None when it lives in memory."""
-        self._space = space
+        self._hnsw = hnsw
         self._find = find
-        self._builder = None if folder is None else Builder(folder, space)
+        self._builder = None if folder is None else Builder(folder, hnsw.space)
         self._indexes = None if folder is None else folder / FOLDER
         self._guard = threading.Lock()
         self._opened: tuple[Store, Indexer] | None = None
@@ -122,6 +133,7 @@ class LocalCollection:
         k: int,
         selection: Selection,
         columns: AnyCollection[Column],
+        effort: Effort,
     ) -> list[Hits]:
         """See Engine.query."""
         opened = self._open(make=False)
@@ -129,7 +141,55 @@ class LocalCollection:
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
         with opened[1].reading(planner.needs(selection, vectors=True)) as moment:
             self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
-            return planner.query(moment, self._space, vectors, k, selection, columns)
+            return planner.query(moment, self._wish(k, effort), vectors, selection, columns)
+
+    def explain(
+        self, vectors: NDArray[np.float32], k: int, selection: Selection, effort: Effort
+    ) -> Explanation:
+        """See Engine.explain."""
+        opened = self._open(make=False)
+        if opened is None:
+            return Explanation(0, 0, 0, 0, [Course("nothing", 0) for _ in vectors], {})
+        with opened[1].reading(planner.needs(selection, vectors=True)) as moment:
+            return explain.explain(moment, self._wish(k, effort), vectors, selection)
+
+    def why_not(
+        self, id: str, vector: NDArray[np.float32], k: int, selection: Selection, effort: Effort
+    ) -> WhyNot:
+        """See Engine.why_not."""
+        opened = self._open(make=False)
+        if opened is None:
+            return WhyNot("unknown id")
+        with opened[1].reading(planner.needs(selection, vectors=True)) as moment:
+            return explain.why_not(moment, self._wish(k, effort), vector, selection, id)
+
+    def _wish(self, k: int, effort: Effort) -> Wish:
+        # The default of a graph's ef_search is no wish of the user: codes need fewer candidates.
+        wanted = self._hnsw.ef_search
+        floor = FIRST if wanted == Hnsw().ef_search else wanted
+        return Wish(self._hnsw.space, k, effort, floor)
+
+    # ── indexes ──────────────────────────────────────────────────────────────────────────────────
+
+    def indexing_status(self) -> IndexingStatus:
+        """See Engine.indexing_status."""
+        opened = self._open(make=False)
+        rows = tail = 0
+        if opened is not None:
+            with opened[0].reading() as snapshot:
+                rows, tail = snapshot.head.rows, min(snapshot.head.tail, snapshot.head.rows)
+        if tail < TAIL_ROWS:  # so few are searched exactly; there is nothing to wait for
+            tail = 0
+        return IndexingStatus(rows - tail, tail, rows, 1.0 if not rows else (rows - tail) / rows)
+
+    def flush(self) -> None:
+        """See Engine.flush."""
+        while self._builder is not None and self.indexing_status().num_unindexed_ops:
+            before = self.indexing_status()
+            self._builder.start()
+            self._builder.wait()
+            if self.indexing_status() == before and not self._builder.busy_elsewhere():
+                return  # these vectors cannot be coded: they are searched exactly
 
     def count(self, selection: Selection) -> int:
         """See Engine.count."""
@@ -168,7 +228,7 @@ class LocalCollection:
             if self._opened is None:
                 store = self._find(make, dimension)
                 if store is not None:
-                    self._opened = store, Indexer(store, self._space, self._indexes)
+                    self._opened = store, Indexer(store, self._hnsw.space, self._indexes)
             return self._opened
 
 

@@ -28,7 +28,19 @@ from vermilion.local.collection import LocalCollection
 from vermilion.local.sqlite import sync_directory
 from vermilion.local.store import RECORDS, Store
 from vermilion.records import Batch
-from vermilion.types import Address, Database, Durability, Hits, Records, WriteResult
+from vermilion.types import (
+    USUAL,
+    Address,
+    Database,
+    Durability,
+    Effort,
+    Explanation,
+    Hits,
+    IndexingStatus,
+    Records,
+    WhyNot,
+    WriteResult,
+)
 from vermilion.version import __version__
 
 # One write is one transaction, however long: the number is what clients are told, no limit here.
@@ -170,11 +182,12 @@ class LocalEngine:
         configuration: Changes | None = None,
     ) -> CollectionInfo:
         """See Engine.modify_collection."""
-        return self._with_dimension(
-            self._catalogue.modify_collection(
-                address, name, metadata, replace_metadata, configuration
-            )
+        info = self._catalogue.modify_collection(
+            address, name, metadata, replace_metadata, configuration
         )
+        if configuration is not None:
+            self._reopen(address)
+        return self._with_dimension(info)
 
     def delete_collection(self, name: str, tenant: str, database: str) -> None:
         """See Engine.delete_collection."""
@@ -223,10 +236,46 @@ class LocalEngine:
         k: int,
         selection: Selection = EVERYTHING,
         columns: AnyCollection[Column] = (),
+        effort: Effort = USUAL,
     ) -> list[Hits]:
         """See Engine.query."""
         with self._collection(address) as collection:
-            return collection.query(vectors, k, selection, columns)
+            return collection.query(vectors, k, selection, columns, effort)
+
+    def explain(
+        self,
+        address: Address,
+        vectors: NDArray[np.float32],
+        k: int,
+        selection: Selection = EVERYTHING,
+        effort: Effort = USUAL,
+    ) -> Explanation:
+        """See Engine.explain."""
+        with self._collection(address) as collection:
+            return collection.explain(vectors, k, selection, effort)
+
+    def why_not(
+        self,
+        address: Address,
+        id: str,
+        vector: NDArray[np.float32],
+        k: int,
+        selection: Selection = EVERYTHING,
+        effort: Effort = USUAL,
+    ) -> WhyNot:
+        """See Engine.why_not."""
+        with self._collection(address) as collection:
+            return collection.why_not(id, vector, k, selection, effort)
+
+    def indexing_status(self, address: Address) -> IndexingStatus:
+        """See Engine.indexing_status."""
+        with self._collection(address) as collection:
+            return collection.indexing_status()
+
+    def flush(self, address: Address) -> None:
+        """See Engine.flush."""
+        with self._collection(address) as collection:
+            collection.flush()
 
     def count(self, address: Address, selection: Selection = EVERYTHING) -> int:
         """See Engine.count."""
@@ -275,6 +324,14 @@ class LocalEngine:
             idle = [id for id, other in self._entries.items() if not other.users][:surplus]
             return [self._entries.pop(id).collection for id in idle]
 
+    def _reopen(self, address: Address) -> None:
+        """Has the next call open the collection anew, with what is configured now."""
+        with self._guard:
+            entry = self._entries.get(address.collection)
+            if self._path is None or entry is None:
+                return
+        self._forget(entry)
+
     def _forget(self, entry: _Entry) -> None:
         """Gives up a collection deleted by another process: while it is open it takes space."""
         with self._guard:
@@ -286,7 +343,7 @@ class LocalEngine:
         info = self._catalogue.get_collection_by_id(address)
         find = self._find_in_memory if self._path is None else self._find_file
         return LocalCollection(
-            info.configuration.hnsw.space,
+            info.configuration.hnsw,
             lambda make, dimension: find(address, make, dimension),
             None if self._path is None else self._folder(address.collection),
         )

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from vermilion.engine import Column, Selection
 from vermilion.errors import DimensionError
-from vermilion.local.index.base import Mask, Slots
+from vermilion.local.index.base import Mask
+from vermilion.local.index.vectors import Nearest
 from vermilion.local.indexer import Moment, Needs
-from vermilion.local.search import nearest
+from vermilion.local.search import Wish, search
 from vermilion.local.snapshot import Keys
-from vermilion.types import Hits, Records, Space, pages
+from vermilion.types import Hits, pages
 from vermilion.where import DOCUMENT, ID, And, Condition, Filter, Or, conditions
 
 # Documents read from the store at a time while a filter is tested on them.
@@ -53,27 +54,29 @@ def select_keys(moment: Moment, selection: Selection) -> Keys:
 
 def query(
     moment: Moment,
-    space: Space,
+    wish: Wish,
     vectors: NDArray[np.float32],
-    k: int,
     selection: Selection,
     columns: Collection[Column],
 ) -> list[Hits]:
     """For each query vector the nearest of the selected records."""
+    check_dimension(moment, vectors)
+    found = search(moment, wish, vectors, select(moment, selection))
+    return [_hits(moment, one.nearest, columns) for one in found]
+
+
+def check_dimension(moment: Moment, vectors: NDArray[np.float32]) -> None:
+    """Raises DimensionError when the vectors are not of the collection's dimension."""
     wanted = moment.snapshot.head.dimension
     if wanted is not None and vectors.shape[1] != wanted:
         raise DimensionError(
             f"Collection expecting embedding with dimension of {wanted}, got {vectors.shape[1]}"
         )
-    found = nearest(moment, space, vectors, k, select(moment, selection))
-    return [_hits(moment, one.slots, one.distances, columns) for one in found]
 
 
-def _hits(
-    moment: Moment, slots: Slots, distances: NDArray[np.float32], columns: Collection[Column]
-) -> Hits:
-    records: Records = moment.snapshot.records(moment.view.keys[slots], columns)
-    return Hits(records, distances)
+def _hits(moment: Moment, nearest: Nearest, columns: Collection[Column]) -> Hits:
+    records = moment.snapshot.records(moment.view.keys[nearest.slots], columns)
+    return Hits(records, nearest.distances)
 
 
 # ── filters ──────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,95 @@
+"""What a query did and where the time went, and why a record is not in an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.engine import Column, Selection
+from vermilion.local import planner
+from vermilion.local.index.base import Mask
+from vermilion.local.indexer import Moment
+from vermilion.local.search import Wish, search
+from vermilion.types import Effort, Explanation, WhyNot
+from vermilion.where import DOCUMENT, ID, And, Condition, Filter
+
+COLUMNS: tuple[Column, ...] = ("documents", "metadatas")
+
+
+def explain(
+    moment: Moment, wish: Wish, vectors: NDArray[np.float32], selection: Selection
+) -> Explanation:
+    """Answers the query and tells how."""
+    planner.check_dimension(moment, vectors)
+    marks = [perf_counter()]
+    allowed = planner.select(moment, selection)
+    marks.append(perf_counter())
+    found = search(moment, wish, vectors, allowed)
+    marks.append(perf_counter())
+    for one in found:
+        moment.snapshot.records(moment.view.keys[one.nearest.slots], COLUMNS)
+    marks.append(perf_counter())
+    spent = np.diff(marks) * 1000
+    sealed = moment.view.table.sealed
+    return Explanation(
+        records=moment.snapshot.head.rows,
+        selected=int(np.count_nonzero(allowed)),
+        in_segments=int(np.count_nonzero(moment.view.live[:sealed])),
+        in_tail=int(np.count_nonzero(moment.view.live[sealed:])),
+        courses=[one.course for one in found],
+        milliseconds=dict(zip(("filter", "search", "records"), spent.tolist(), strict=True)),
+    )
+
+
+def why_not(
+    moment: Moment, wish: Wish, vector: NDArray[np.float32], selection: Selection, id: str
+) -> WhyNot:
+    """Why the record with this id is not among the k nearest that are selected."""
+    planner.check_dimension(moment, vector[np.newaxis])
+    key = moment.snapshot.keys_of([id]).get(id)
+    if key is None:
+        return WhyNot("unknown id")
+    if selection.ids is not None and id not in selection.ids:
+        return WhyNot("not among the ids")
+    slot = int(np.flatnonzero(moment.view.mask(np.array([key])))[0])
+    if selection.filter is not None:
+        failing = _failing(moment, selection.filter, slot)
+        if failing:
+            return WhyNot("filter", failing)
+    return _by_distance(moment, wish, vector, planner.select(moment, selection), slot)
+
+
+def _by_distance(
+    moment: Moment, wish: Wish, vector: NDArray[np.float32], allowed: Mask, slot: int
+) -> WhyNot:
+    everything = replace(wish, k=int(np.count_nonzero(allowed)), effort=Effort(exact=True))
+    order = search(moment, everything, vector[np.newaxis], allowed)[0].nearest
+    rank = int(np.flatnonzero(order.slots == slot)[0])
+    last = min(wish.k, len(order.slots)) - 1
+    told = float(order.distances[rank]), float(order.distances[last])
+    found = search(moment, wish, vector[np.newaxis], allowed)[0].nearest
+    if slot in found.slots:
+        return WhyNot("found", [], *told, rank)
+    return WhyNot("farther" if rank > last else "missed", [], *told, rank)
+
+
+def _failing(moment: Moment, filter: Filter, slot: int) -> list[str]:
+    """The conditions that keep the record out, as text; none when it matches."""
+    record = moment.snapshot.records(moment.view.keys[[slot]], COLUMNS)
+    assert record.metadatas is not None and record.documents is not None
+    fields = {**(record.metadatas[0] or {}), DOCUMENT: record.documents[0], ID: record.ids[0]}
+    return _told(filter, fields.get)
+
+
+def _told(filter: Filter, record: Callable[[str], object]) -> list[str]:
+    if filter.matches(record):
+        return []
+    if isinstance(filter, Condition):
+        return [f"{filter.field} {filter.operator.name} {filter.operand!r}"]
+    if isinstance(filter, And):
+        return [text for part in filter.parts for text in _told(part, record)]
+    return [" or ".join(text for part in filter.parts for text in _told(part, record))]

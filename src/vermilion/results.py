@@ -1,0 +1,70 @@
+"""Answers as they are handed out: aligned columns, one list per query, in Chroma's shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.embedder import Embedder
+from vermilion.engine import Column
+from vermilion.types import GetResult, Hits, QueryResult, Records
+
+# How the columns a caller names are called inside.
+_COLUMNS: dict[str, Column] = {
+    "embeddings": "vectors",
+    "documents": "documents",
+    "metadatas": "metadatas",
+    "uris": "uris",
+}
+
+
+def columns_for(include: Sequence[str]) -> set[Column]:
+    """The columns that the engine is asked for."""
+    wanted = {_COLUMNS[name] for name in include if name in _COLUMNS}
+    return wanted | ({"uris"} if "data" in include else set())
+
+
+def reported(include: list[str]) -> list[Any]:
+    """What the answer says it includes: data come with the uris they were loaded from."""
+    return [*include, "uris"] if "data" in include and "uris" not in include else include
+
+
+def get_result(records: Records, include: list[Any], embedder: Embedder) -> GetResult:
+    """What `get` returns."""
+    return {
+        "ids": records.ids,
+        "embeddings": None if records.vectors is None else _doubles(records.vectors),
+        "documents": records.documents,
+        "uris": records.uris,
+        "included": include,
+        "data": embedder.load(records.uris) if "data" in include else None,
+        "metadatas": records.metadatas,
+    }
+
+
+def query_result(hits: list[Hits], include: list[Any], embedder: Embedder) -> QueryResult:
+    """What `query` returns."""
+
+    def column(name: str) -> Any:
+        inside = _COLUMNS[name]
+        return [getattr(hit.records, inside) for hit in hits] if name in include else None
+
+    vectors = column("embeddings")
+    return {
+        "ids": [hit.records.ids for hit in hits],
+        "embeddings": None if vectors is None else [_doubles(one) for one in vectors],
+        "documents": column("documents"),
+        "uris": column("uris"),
+        "included": include,
+        "data": ([embedder.load(hit.records.uris) for hit in hits] if "data" in include else None),
+        "metadatas": column("metadatas"),
+        "distances": ([hit.distances.tolist() for hit in hits] if "distances" in include else None),
+    }
+
+
+def _doubles(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Vectors as they are handed out; no vectors at all are one empty axis."""
+    return vectors.astype(np.float64) if len(vectors) else np.empty(0)
