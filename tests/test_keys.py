@@ -132,7 +132,7 @@ REFUSALS: list[Refusal] = [
     (lambda: K.DOCUMENT.contains(1), TypeError, "$contains on #document requires a string"),
     (lambda: K.DOCUMENT.contains(True), TypeError, "$contains on #document requires a string"),
     (lambda: K.DOCUMENT.not_contains(3.1), TypeError, "$not_contains on #document requires a"),
-    (lambda: Where().to_dict(), NotImplementedError, "contract"),
+    (lambda: Where().to_dict(), TypeError, "contract"),
     (lambda: Where.from_dict("x"), TypeError, "Expected dict for Where"),  # type: ignore[arg-type]
     (lambda: Where.from_dict({}), ValueError, "Where dict cannot be empty"),
     (lambda: Where.from_dict({"a": 1, "b": 2}), ValueError, "exactly one field, got 2"),

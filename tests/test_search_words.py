@@ -107,7 +107,7 @@ PART_REFUSALS: list[Refusal] = [
     (lambda: Select.from_dict({"keys": 1}), TypeError, "must be a list/tuple/set"),
     (lambda: Select.from_dict({"keys": [1]}), TypeError, "must be a string"),
     (lambda: Select.from_dict({"key": []}), ValueError, "Unexpected keys in Select dict"),
-    (lambda: Aggregate().to_dict(), NotImplementedError, "contract"),
+    (lambda: Aggregate().to_dict(), TypeError, "contract"),
     (lambda: MinK(["a"], "x"), TypeError, "k must be an integer"),  # type: ignore[arg-type]
     (lambda: Aggregate.from_dict(1), TypeError, "Expected dict"),  # type: ignore[arg-type]
     (lambda: Aggregate.from_dict({}), ValueError, "Aggregate dict cannot be empty"),

@@ -60,7 +60,7 @@ class Where:
 
     def to_dict(self) -> Form:
         """Returns the `where` dict of this filter."""
-        raise NotImplementedError("Where is the contract of filters; compare a Key with a value")
+        raise ArgumentTypeError("Where is the contract of filters; compare a Key with a value")
 
     @staticmethod
     def from_dict(form: Form) -> Where:

@@ -46,7 +46,7 @@ class Rank:
 
     def to_dict(self) -> Form:
         """Returns the form of this rank that travels."""
-        raise NotImplementedError("Rank is the contract of ranks; use Knn, Val or Rrf")
+        raise ArgumentTypeError("Rank is the contract of ranks; use Knn, Val or Rrf")
 
     @staticmethod
     def from_dict(form: Form) -> Rank:

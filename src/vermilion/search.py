@@ -162,7 +162,7 @@ class Aggregate:
 
     def to_dict(self) -> Form:
         """Returns the form of this aggregate that travels."""
-        raise NotImplementedError("Aggregate is the contract of aggregates; use MinK or MaxK")
+        raise ArgumentTypeError("Aggregate is the contract of aggregates; use MinK or MaxK")
 
     @staticmethod
     def from_dict(form: Form) -> Aggregate:
