@@ -280,3 +280,18 @@ def test_a_deleted_collection_leaves_no_index(disk: LocalEngine, folder: Path) -
     disk.query(address, real_vectors(1, 1), 1, Selection())
     disk.delete_collection("things", address.tenant, address.database)
     assert not home(folder, address).exists()
+
+
+def test_a_program_that_is_no_python_builds_in_a_thread(
+    disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen application would start itself again."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **more: pytest.fail("a process"))
+    monkeypatch.setattr(builder, "TAIL_ROWS", 10)
+    address = make(disk, space="cosine")
+    disk.add(address, real_batch(50))
+    thread = Builder(home(folder, address), "cosine")
+    thread.start()
+    thread.wait()
+    assert segments_of(folder, address) == [(50, 0)]

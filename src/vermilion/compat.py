@@ -50,8 +50,8 @@ _COLUMN_TYPES: Names = (
         "vermilion.types",
         """
         CollectionMetadata DataLoader DeleteResult Document Documents Embeddable Embedding
-        Embeddings GetResult ID IDs Image ImageDType Images Include Loadable Metadatas PyEmbedding
-        PyEmbeddings QueryResult ReadLevel Space SparseVectors URI URIs UpdateCollectionMetadata
+        Embeddings GetResult ID IDs Image ImageDType Images Include IndexingStatus Loadable
+        Metadatas PyEmbedding PyEmbeddings QueryResult ReadLevel Space SparseVectors URI URIs UpdateCollectionMetadata
         """,
     ),
 )

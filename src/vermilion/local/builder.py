@@ -51,13 +51,13 @@ class Builder:
 
     def __init__(self, folder: Path, space: Space) -> None:
         self._folder = folder
-        self._command = [sys.executable, "-m", __name__, str(folder), space]
+        self._space = space
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
 
     def start(self) -> None:
         """Starts a builder unless one that we started is at work; returns at once."""
-        if sealed_vectors.codec() is None or not sys.executable:
+        if sealed_vectors.codec() is None:
             return
         with self._guard:
             if self._thread is not None and self._thread.is_alive():
@@ -78,19 +78,35 @@ class Builder:
             return not free
 
     def _run(self) -> None:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        python = _interpreter()
         try:
-            subprocess.run(
-                self._command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                check=False,
-            )
-        except OSError as error:
-            log.warning("the index builder could not be started: %s", error)
+            if python is None:
+                build(self._folder, self._space)
+            else:
+                _run_process([python, "-m", __name__, str(self._folder), self._space])
+        except (OSError, VermilionError) as error:
+            log.warning("the index builder stopped: %s", error)
+
+
+def _interpreter() -> str | None:
+    """The Python to start, or None where the program is not one: an application that is frozen
+    or has Python inside would start itself again."""
+    name = Path(sys.executable or "").name.lower()
+    is_python = name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
+    return sys.executable if is_python else None
+
+
+def _run_process(command: list[str]) -> None:
+    """Runs a process to its end; it finds modules where we do, and goes on if we end."""
+    subprocess.run(
+        command,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        check=False,
+    )
 
 
 # ── building ─────────────────────────────────────────────────────────────────────────────────────
