@@ -51,7 +51,8 @@ _COLUMN_TYPES: Names = (
         """
         CollectionMetadata DataLoader DeleteResult Document Documents Embeddable Embedding
         Embeddings GetResult ID IDs Image ImageDType Images Include IndexingStatus Loadable
-        Metadatas PyEmbedding PyEmbeddings QueryResult ReadLevel Space SparseVectors URI URIs UpdateCollectionMetadata
+        Metadatas PyEmbedding PyEmbeddings QueryResult ReadLevel Space SparseVectors URI URIs
+        UpdateCollectionMetadata
         """,
     ),
 )
