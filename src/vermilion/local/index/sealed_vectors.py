@@ -83,7 +83,6 @@ class SealedVectors:
             raise CacheDamaged(f"codes cannot be read: {error}") from error
         if len(self._index) != values["rows"]:
             raise CacheDamaged("codes and header do not agree")
-        self._index.prepare()
 
     def __len__(self) -> int:
         return len(self._index)
