@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vermilion.local.segment as segments
+from vermilion import forks
 from vermilion.errors import VermilionError
 from vermilion.local.blocks import CacheDamaged
 from vermilion.local.index import sealed_vectors
@@ -51,7 +52,7 @@ class Builder:
     def __init__(self, folder: Path, space: Space) -> None:
         self._command = [sys.executable, "-m", __name__, str(folder), space]
         self._thread: threading.Thread | None = None
-        self._guard = threading.Lock()
+        self._guard = forks.Lock()
 
     def start(self) -> None:
         """Starts a builder unless one that we started is at work; returns at once."""
@@ -190,7 +191,7 @@ def main() -> int:
         os.nice(NICENESS)
     try:
         build(Path(folder), cast(Space, space))
-    except VermilionError as error:
+    except (VermilionError, OSError) as error:  # OSError: no room for the files
         log.warning("the index builder stopped: %s", error)
         return 1
     return 0
