@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import warnings
-from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from children import fork, in_child, succeeded
 from vermilion import forks
 from vermilion.client import Client
 from vermilion.collection import Collection
@@ -29,30 +28,6 @@ pytestmark = [
     # Python 3.12 warns of any fork in a process with threads.
     pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
 ]
-
-
-def fork(action: Callable[[], object]) -> int:
-    """Starts a child that does this and exits; with 0 when nothing was raised."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        signal.alarm(60)  # a child that waits for a lock nobody will free
-        action()
-        code = 0
-    except BaseException as error:
-        os.write(2, f"in the child: {type(error).__name__}: {error}\n".encode())
-    finally:
-        os._exit(code)
-
-
-def succeeded(child: int) -> bool:
-    return os.waitpid(child, 0)[1] == 0
-
-
-def in_child(action: Callable[[], object]) -> bool:
-    return succeeded(fork(action))
 
 
 def add_and_find(engine: Engine, address: Address, number: int) -> None:
@@ -134,8 +109,7 @@ def test_what_a_child_writes_stays_though_the_parent_closes(
     def work() -> None:
         disk.add(address, numbered(10, 10))
         os.read(proceed, 1)
-        disk.add(address, numbered(10, 20))
-        disk.close()
+        disk.add(address, numbered(10, 20))  # and ends without closing: what it wrote is in the WAL
 
     child = fork(work)
     while disk.count(address) < 20:

@@ -45,7 +45,11 @@ ERRORS: tuple[tuple[type[Exception], type[VermilionError], str], ...] = (
     (apsw.NotADBError, DamagedError, " is damaged: {}"),
     (apsw.FullError, StorageError, ": the disk is full, nothing was written"),
     (apsw.ReadOnlyError, StorageError, " is read-only: {}"),
-    (apsw.CantOpenError, StorageError, " cannot be opened: {}"),
+    (
+        apsw.CantOpenError,
+        StorageError,
+        " cannot be opened: {}; where nothing can be written, use read_only=True",
+    ),
     (apsw.IOError, StorageError, ": {}"),
     (apsw.BusyError, StorageError, ": {}"),
     (apsw.LockedError, StorageError, ": {}"),
