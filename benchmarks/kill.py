@@ -23,6 +23,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import Any
@@ -43,9 +44,16 @@ SLOWEST_OPENING = 1.0
 Model = dict[str, int]
 
 
+@cache
+def vector(number: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    # Spread in all directions: of vectors on one line the codes tell too little, and search over
+    # segments promises recall, not exactness.
+    return np.random.default_rng(number).normal(size=DIMENSION).astype(np.float32)
+
+
 def columns(numbers: list[int]) -> dict[str, Any]:
     return {
-        "embeddings": [[float(number)] * DIMENSION for number in numbers],
+        "embeddings": [vector(number) for number in numbers],
         "metadatas": [{"n": number, "even": number % 2 == 0} for number in numbers],
         "documents": [f"the number {number}" for number in numbers],
     }
@@ -217,7 +225,7 @@ class Tally:
         if set(even) != {id for id, number in found.items() if number % 2 == 0}:
             self.errors.append(f"kill {self.kills}: a filter finds other records")
         at = random.Random(self.kills).choice(numbers)
-        hits = notes.query(query_embeddings=[[float(at)] * DIMENSION], n_results=1)
+        hits = notes.query(query_embeddings=[vector(at)], n_results=1)
         if found.get(hits["ids"][0][0]) != at:
             self.errors.append(f"kill {self.kills}: search does not find a record")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -204,7 +204,8 @@ class Database:
     def before_fork(self) -> None:
         """Closes the file until it is needed again. The child has a copy of what is in memory."""
         while self._idle:
-            self._idle.pop().close(force=True)
+            with suppress(apsw.Error):  # one that fails must not keep the others open
+                self._idle.pop().close(force=True)
 
     @contextmanager
     def _connection(self) -> Iterator[apsw.Connection]:
