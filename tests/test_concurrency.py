@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
@@ -175,3 +179,18 @@ def test_what_was_acknowledged_survives_a_kill(disk: LocalEngine, folder: Path, 
     engine.add(address, numbered(1, 10**6))
     assert disk.count(address) == len(found) + 1
     engine.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_sample_of_the_thousand_kills() -> None:
+    program = Path(__file__).parent.parent / "benchmarks" / "kill.py"
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, program, "--kills", "5"],
+        env=os.environ | path,
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    result = json.loads(done.stdout)
+    assert (result["kills"], result["errors"]) == (5, 0)

@@ -13,12 +13,13 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors types where records names configuration
+    errors forks types where records names configuration
     keys ranks search schema_config schema_types schema
     engine version
 """
 LOCAL = """
-    local.lock local.blocks local.sqlite local.rows local.snapshot local.transaction local.store
+    local.lock local.blocks local.read_only local.sqlite local.rows local.snapshot
+    local.transaction local.store
     local.index.base local.index.slots local.index.vectors local.index.columns
     local.index.sealed_vectors local.index.sealed_columns local.index.literals local.index.text
     local.segment local.builder

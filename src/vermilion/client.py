@@ -384,14 +384,18 @@ def persistent_client(
     database: str = DEFAULT_DATABASE,
     *,
     durability: Durability = "full",
+    read_only: bool = False,
 ) -> Client:
     """A client of the database in a directory, which is made if need be.
 
     Any number of clients and processes may use one directory at once. A call that returned
     survives the death of the process and, with durability="full", a power cut; "normal" is faster
     for small writes and may lose the last of them in a power cut, never half of one.
+
+    With `read_only` the directory has to hold a database already, and may be on a medium that
+    cannot be written; what would write raises StorageError.
     """
-    lease = sharing.lease_directory(path, durability)
+    lease = sharing.lease_directory(path, durability, read_only=read_only)
     _warn_of_chroma(Path(path))
     settings = (settings or Settings()).changed(is_persistent=True, persist_directory=str(path))
     return Client(tenant, database, settings, lease=lease)

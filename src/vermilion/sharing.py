@@ -7,12 +7,12 @@ closed when the last lease is given back.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vermilion import forks
 from vermilion.engine import Engine
 from vermilion.errors import ArgumentValueError, ClosedError, StorageError
 from vermilion.types import Durability
@@ -27,7 +27,7 @@ class _Shared:
 
 
 # Re-entrant: a client that is collected while another one is opened is released by the same thread.
-_guard = threading.RLock()
+_guard = forks.Lock(reentrant=True)
 _engines: dict[str, _Shared] = {}
 
 
@@ -60,10 +60,16 @@ def lease_memory() -> Lease:
     return _lease(IN_MEMORY, lambda: _local_engine(None, "full"))
 
 
-def lease_directory(path: str | os.PathLike[str], durability: Durability = "full") -> Lease:
-    """A hold on the database in a directory, however its path is spelled."""
+def lease_directory(
+    path: str | os.PathLike[str], durability: Durability = "full", *, read_only: bool = False
+) -> Lease:
+    """A hold on the database in a directory, however its path is spelled.
+
+    Clients that only read it and clients that write it have different engines.
+    """
     directory = _directory(path)
-    return _lease(str(directory), lambda: _local_engine(directory, durability))
+    key = f"{directory}\0read-only" if read_only else str(directory)  # no path has a NUL
+    return _lease(key, lambda: _local_engine(directory, durability, read_only))
 
 
 def forget_all() -> None:
@@ -75,10 +81,10 @@ def forget_all() -> None:
         engine.close()
 
 
-def _local_engine(path: Path | None, durability: Durability) -> Engine:
+def _local_engine(path: Path | None, durability: Durability, read_only: bool = False) -> Engine:
     from vermilion.local.engine import LocalEngine  # not every program that imports us opens one
 
-    return LocalEngine(path, durability=durability)
+    return LocalEngine(path, durability=durability, read_only=read_only)
 
 
 def _directory(path: str | os.PathLike[str]) -> Path:

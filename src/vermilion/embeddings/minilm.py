@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, groupby
 from pathlib import Path
-from threading import Lock
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from vermilion.embeddings.wordpiece import WordPiece, read_vocabulary
 from vermilion.errors import ArgumentValueError, DamagedError
+from vermilion.forks import Lock
 
 Matrix = NDArray[np.float32]
 Runtime = Literal["auto", "numpy", "onnx"]

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vermilion.local.segment as segments
+from vermilion import forks
 from vermilion.errors import VermilionError
 from vermilion.local.blocks import CacheDamaged
 from vermilion.local.index import sealed_vectors
@@ -53,7 +54,7 @@ class Builder:
         self._folder = folder
         self._space = space
         self._thread: threading.Thread | None = None
-        self._guard = threading.Lock()
+        self._guard = forks.Lock()
 
     def start(self) -> None:
         """Starts a builder unless one that we started is at work; returns at once."""
@@ -213,7 +214,7 @@ def main() -> int:
         os.nice(NICENESS)
     try:
         build(Path(folder), cast(Space, space))
-    except VermilionError as error:
+    except (VermilionError, OSError) as error:  # OSError: no room for the files
         log.warning("the index builder stopped: %s", error)
         return 1
     return 0

@@ -17,6 +17,7 @@ from vermilion.engine import CollectionInfo
 from vermilion.errors import (
     AlreadyExistsError,
     NotFoundError,
+    StorageError,
     UnknownDatabaseError,
     VersionMismatchError,
 )
@@ -42,10 +43,14 @@ _COLLECTION = (
 class Catalogue:
     """The catalogue of one directory, or one in memory when `path` is None."""
 
-    def __init__(self, path: Path | None, durability: Durability) -> None:
+    def __init__(
+        self, path: Path | None, durability: Durability, *, read_only: bool = False
+    ) -> None:
         text = script("catalogue.sql")
-        self._file = File(path, durability=durability, script=text)
+        self._file = File(path, durability=durability, read_only=read_only, script=text)
         if path is not None and not path.exists():
+            if read_only:
+                raise StorageError(f"{path.parent} has no database, and read_only makes none")
             with self._file.exclusive():
                 if not path.exists():  # another process may have been first
                     create_file(path, PAGE_SIZE, text)

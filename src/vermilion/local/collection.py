@@ -5,7 +5,6 @@ The store's file is made by the first write, so a collection without records cos
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from collections.abc import Collection as AnyCollection
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vermilion import forks
 from vermilion.configuration import Hnsw
 from vermilion.engine import Column, Selection
 from vermilion.local import explain, planner
@@ -41,13 +41,18 @@ FindStore = Callable[[bool, int | None], Store | None]
 class LocalCollection:
     """Records of one collection. `find` gives its store when there is one."""
 
-    def __init__(self, hnsw: Hnsw, find: FindStore, folder: Path | None = None) -> None:
-        """`folder` is where its files are, or None when it lives in memory."""
+    def __init__(
+        self, hnsw: Hnsw, find: FindStore, folder: Path | None = None, *, seal: bool = True
+    ) -> None:
+        """`folder` is where its files are, or None when it lives in memory.
+
+        Without `seal` it starts no builder.
+        """
         self._hnsw = hnsw
         self._find = find
-        self._builder = None if folder is None else Builder(folder, hnsw.space)
+        self._builder = None if folder is None or not seal else Builder(folder, hnsw.space)
         self._indexes = None if folder is None else folder / FOLDER
-        self._guard = threading.Lock()
+        self._guard = forks.Lock()
         self._opened: tuple[Store, Indexer] | None = None
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ records. Any number of engines, in any number of processes, may have it open.
 from __future__ import annotations
 
 import shutil
-import threading
 from collections import OrderedDict
 from collections.abc import Collection as AnyCollection
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from uuid import UUID, uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from vermilion import forks
 from vermilion.configuration import Changes, Configuration
 from vermilion.engine import EVERYTHING, CollectionInfo, Column, Selection
 from vermilion.errors import ClosedError, DamagedError, NotFoundError, StorageError
@@ -64,20 +64,32 @@ class _Entry:
 class LocalEngine:
     """See Engine for what every operation means."""
 
-    def __init__(self, path: Path | None = None, *, durability: Durability = "full") -> None:
-        """Opens the directory, made if need be; without a path everything is in memory."""
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        durability: Durability = "full",
+        read_only: bool = False,
+    ) -> None:
+        """Opens the directory, made if need be; without a path everything is in memory.
+
+        With `read_only` nothing is made or swept, and what would write raises StorageError.
+        """
         self._path = path
+        self._read_only = read_only
         self._durability = durability
-        self._guard = threading.Lock()
+        self._guard = forks.Lock()
         self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
         self._closed = False
-        if path is not None:
+        if path is not None and not read_only:
             try:
                 (path / COLLECTIONS).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StorageError(f"{path} cannot be opened as a directory: {error}") from error
-        self._catalogue = Catalogue(None if path is None else path / CATALOGUE, durability)
-        self._sweep()
+        file = None if path is None else path / CATALOGUE
+        self._catalogue = Catalogue(file, durability, read_only=read_only)
+        if not read_only:
+            self._sweep()
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────────
 
@@ -147,6 +159,9 @@ class LocalEngine:
         get_or_create: bool = False,
     ) -> tuple[CollectionInfo, bool]:
         """See Engine.create_collection."""
+        if self._read_only and get_or_create:  # getting one is reading
+            with suppress(NotFoundError):
+                return self.get_collection(name, tenant, database), False
         info = CollectionInfo(
             uuid4(), name, tenant, database, configuration, metadata, None, schema
         )
@@ -197,24 +212,24 @@ class LocalEngine:
 
     def add(self, address: Address, batch: Batch) -> WriteResult:
         """See Engine.add."""
-        with self._collection(address) as collection:
+        with self._changing(address) as collection:
             return collection.add(batch)
 
     def upsert(self, address: Address, batch: Batch) -> WriteResult:
         """See Engine.upsert."""
-        with self._collection(address) as collection:
+        with self._changing(address) as collection:
             return collection.upsert(batch)
 
     def update(self, address: Address, batch: Batch) -> WriteResult:
         """See Engine.update."""
-        with self._collection(address) as collection:
+        with self._changing(address) as collection:
             return collection.update(batch)
 
     def delete(
         self, address: Address, selection: Selection, limit: int | None = None
     ) -> WriteResult:
         """See Engine.delete."""
-        with self._collection(address) as collection:
+        with self._changing(address) as collection:
             return collection.delete(selection, limit)
 
     def get(
@@ -285,6 +300,14 @@ class LocalEngine:
     # ── open collections ─────────────────────────────────────────────────────────────────────────
 
     @contextmanager
+    def _changing(self, address: Address) -> Iterator[LocalCollection]:
+        """As _collection, to write; refused before anything is touched."""
+        if self._read_only:
+            raise StorageError(f"{self._path} was opened read-only: nothing can be written")
+        with self._collection(address) as collection:
+            yield collection
+
+    @contextmanager
     def _collection(self, address: Address) -> Iterator[LocalCollection]:
         entry = self._enter(address)
         try:
@@ -346,6 +369,7 @@ class LocalEngine:
             info.configuration.hnsw,
             lambda make, dimension: find(address, make, dimension),
             None if self._path is None else self._folder(address.collection),
+            seal=not self._read_only,
         )
 
     def _find_in_memory(self, address: Address, make: bool, dimension: int | None) -> Store | None:
@@ -364,7 +388,8 @@ class LocalEngine:
                     path.parent.mkdir(exist_ok=True)
                     sync_directory(path.parent.parent)
                     Store.create(path, dimension)
-        return Store.open(path, str(address.collection), self._durability)
+        id = str(address.collection)
+        return Store.open(path, id, self._durability, read_only=self._read_only)
 
     def _with_dimension(self, info: CollectionInfo) -> CollectionInfo:
         if self._path is not None and not (self._folder(info.id) / RECORDS).exists():

@@ -9,7 +9,6 @@ become part of the tail; the answer is the same.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vermilion import forks
 from vermilion.local.blocks import CacheDamaged
 from vermilion.local.index.base import Change, Mask
 from vermilion.local.index.columns import Columns
@@ -84,7 +84,7 @@ class Indexer:
         self._store = store
         self._space = space
         self._folder = folder
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
         self._state: _State | None = None
         self._opened: dict[str, Segment] = {}
         self._damaged: set[str] = set()

@@ -69,10 +69,15 @@ def build_segment(folder: Path, space: Space, snapshot: Snapshot, keys: Keys) ->
     if vectors is None:
         return None
     folder.mkdir(exist_ok=True)
-    _write(folder, name, "keys", {"keys": keys})
-    _write(folder, name, "vectors", *vectors)
-    _write(folder, name, "columns", *build_columns(snapshot.metadatas(keys)))
-    _write(folder, name, "text", build_text(snapshot.documents(keys)))
+    try:
+        _write(folder, name, "keys", {"keys": keys})
+        _write(folder, name, "vectors", *vectors)
+        _write(folder, name, "columns", *build_columns(snapshot.metadatas(keys)))
+        _write(folder, name, "text", build_text(snapshot.documents(keys)))
+    except BaseException:
+        for leftover in folder.glob(f"{name}.*"):  # every attempt would leave some on a full disk
+            leftover.unlink(missing_ok=True)
+        raise
     return name
 
 

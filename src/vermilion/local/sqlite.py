@@ -2,7 +2,7 @@
 
 A read is a deferred transaction that ends with the call that began it. A write takes the thread
 lock, then the file lock, then BEGIN IMMEDIATE: writers queue instead of failing. SQLite's errors
-leave as ours.
+leave as ours. Before a fork every file is closed; see forks.py.
 """
 
 from __future__ import annotations
@@ -10,13 +10,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 import apsw
 
-from vermilion.errors import ClosedError, DamagedError, InternalError, StorageError
+from vermilion import forks
+from vermilion.errors import (
+    ClosedError,
+    DamagedError,
+    InternalError,
+    StorageError,
+    VermilionError,
+)
+from vermilion.local import read_only
 from vermilion.local.lock import FileLock, ThreadLock
 from vermilion.types import Durability
 
@@ -26,8 +34,29 @@ OLDEST_SQLITE = 3_051_003
 WAL_BYTES = 32 * 2**20
 MMAP_BYTES = 2**30
 BUSY_MS = 60_000
+# How SQLite fails when a file cannot grow for another reason than a full disk, and when the disk
+# is too full for its shared memory.
+CANNOT_GROW = {apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_TRUNCATE}
 # Readers may be in the way, for long if they build an index: the next writer tries again.
 CHECKPOINT_BUSY_MS = 2
+# The first that fits.
+ERRORS: tuple[tuple[type[Exception], type[VermilionError], str], ...] = (
+    (apsw.CorruptError, DamagedError, " is damaged: {}"),
+    (apsw.NotADBError, DamagedError, " is damaged: {}"),
+    (apsw.FullError, StorageError, ": the disk is full, nothing was written"),
+    (apsw.ReadOnlyError, StorageError, " is read-only: {}"),
+    (
+        apsw.CantOpenError,
+        StorageError,
+        " cannot be opened: {}; where nothing can be written, use read_only=True",
+    ),
+    (apsw.IOError, StorageError, ": {}"),
+    (apsw.BusyError, StorageError, ": {}"),
+    (apsw.LockedError, StorageError, ": {}"),
+    (apsw.NoMemError, StorageError, ": {}"),
+    (apsw.ConnectionClosedError, ClosedError, " was closed"),
+    (OSError, StorageError, ": {}"),
+)
 
 if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
     raise ImportError(
@@ -41,37 +70,38 @@ def translated(what: str) -> Iterator[None]:
     """Turns SQLite's errors about the disk into ours; `what` names the file."""
     try:
         yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise DamagedError(f"{what} is damaged: {error}") from error
-    except apsw.FullError as error:
-        raise StorageError(f"{what}: the disk is full, nothing was written") from error
-    except apsw.ReadOnlyError as error:
-        raise StorageError(f"{what} is read-only: {error}") from error
-    except apsw.CantOpenError as error:
-        raise StorageError(f"{what} cannot be opened: {error}") from error
-    except (apsw.IOError, apsw.BusyError, apsw.LockedError, apsw.NoMemError) as error:
-        raise StorageError(f"{what}: {error}") from error
-    except apsw.ConnectionClosedError as error:
-        raise ClosedError(f"{what} was closed") from error
-    except OSError as error:  # of the lock, or of a folder
-        raise StorageError(f"{what}: {error}") from error
-    except apsw.Error as error:
-        raise InternalError(f"{what}: {type(error).__name__}: {error}") from error
+    except (apsw.Error, OSError) as error:  # OSError: of the lock, or of a folder
+        raise _ours(what, error) from error
+
+
+def _ours(what: str, error: apsw.Error | OSError) -> VermilionError:
+    if getattr(error, "extendedresult", None) in CANNOT_GROW:
+        hint = "is the disk full, or is there a limit on the size of files?"
+        return StorageError(f"{what}: {error}; {hint}")
+    for theirs, ours, text in ERRORS:
+        if isinstance(error, theirs):
+            return ours(f"{what}{text.format(error)}")
+    return InternalError(f"{what}: {type(error).__name__}: {error}")
 
 
 def create_file(path: Path, page_size: int, script: str) -> None:
     """Makes a database file that is complete from the moment it has its name."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     draft.unlink(missing_ok=True)
-    with translated(str(path)):
-        connection = apsw.Connection(os.fspath(draft))
+    with translated(str(path)), forks.held_off:
         try:
-            prepare(connection, page_size, script)
-            connection.pragma("journal_mode", "wal")
-        finally:
-            connection.close()
-    os.replace(draft, path)
-    sync_directory(path.parent)
+            connection = apsw.Connection(os.fspath(draft))
+            try:
+                prepare(connection, page_size, script)
+                connection.pragma("journal_mode", "wal")
+            finally:
+                connection.close(force=True)
+            os.replace(draft, path)
+        except BaseException:
+            for leftover in path.parent.glob(f"{draft.name}*"):  # it may be what fills the disk
+                leftover.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
 
 
 def prepare(connection: apsw.Connection, page_size: int, script: str) -> None:
@@ -101,10 +131,16 @@ class Database:
     """One SQLite file, or one in memory when `path` is None."""
 
     def __init__(
-        self, path: Path | None, *, durability: Durability = "full", script: str = ""
+        self,
+        path: Path | None,
+        *,
+        durability: Durability = "full",
+        read_only: bool = False,
+        script: str = "",
     ) -> None:
         self._path = path
         self._durability = durability
+        self._read_only = read_only
         self._idle: list[apsw.Connection] = []
         self._guard = threading.RLock()
         self._closed = False
@@ -116,6 +152,7 @@ class Database:
         else:
             self._write_lock = FileLock(path.with_suffix(".lock"))
             self._memory = None
+        forks.close_before(self)
 
     @property
     def name(self) -> str:
@@ -148,22 +185,31 @@ class Database:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Holds the lock that every writer of this file waits for."""
+        if self._read_only:
+            raise StorageError(f"{self.name} was opened read-only: nothing can be written")
         with translated(self.name), self._write_lock():
             yield
 
     def close(self) -> None:
         """Closes every connection; calls that still run finish, and close theirs."""
-        with self._guard:
-            self._closed = True
-            connections = [*self._idle, *([self._memory] if self._memory else ())]
-            self._idle.clear()
-            self._memory = None
-        for connection in connections:
-            connection.close(force=True)
+        with forks.held_off:
+            with self._guard:
+                self._closed = True
+                connections = [*self._idle, *([self._memory] if self._memory else ())]
+                self._idle.clear()
+                self._memory = None
+            for connection in connections:
+                connection.close(force=True)
+
+    def before_fork(self) -> None:
+        """Closes the file until it is needed again. The child has a copy of what is in memory."""
+        while self._idle:
+            with suppress(apsw.Error):  # one that fails must not keep the others open
+                self._idle.pop().close(force=True)
 
     @contextmanager
     def _connection(self) -> Iterator[apsw.Connection]:
-        with translated(self.name):
+        with translated(self.name), forks.held_off:
             if self._path is None:
                 with self._guard:  # one connection is all that sees a database in memory
                     if self._memory is None:
@@ -186,13 +232,17 @@ class Database:
 
     def _put_back(self, connection: apsw.Connection) -> None:
         with self._guard:
-            if not self._closed:
+            if not self._closed and not isinstance(connection, read_only.Unlocked):
                 self._idle.append(connection)
                 return
         connection.close(force=True)
 
     def _connect(self) -> apsw.Connection:
-        connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
+        assert self._path is not None, "a database in memory has its one connection"
+        if self._read_only:
+            connection = read_only.connect(self._path)
+        else:
+            connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
         connection.set_busy_timeout(BUSY_MS)
         connection.pragma("synchronous", self._durability)
         connection.pragma("wal_autocheckpoint", 0)

@@ -28,9 +28,11 @@ class Store:
         return cls(Database(None, script=script("store.sql")), name)
 
     @classmethod
-    def open(cls, path: Path, name: str, durability: Durability) -> Store:
+    def open(
+        cls, path: Path, name: str, durability: Durability, *, read_only: bool = False
+    ) -> Store:
         """The store in an existing file."""
-        return cls(Database(path, durability=durability), name)
+        return cls(Database(path, durability=durability, read_only=read_only), name)
 
     @staticmethod
     def create(path: Path, dimension: int | None) -> None:
