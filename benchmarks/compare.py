@@ -403,6 +403,7 @@ def main() -> None:
         report.write(content)
         print(f"{name}: {time.time() - start:.0f} s, load {loads:.2f}", flush=True)
     run.close()
+    report.write(content)
     print(markdown(content))
 
 
