@@ -163,11 +163,24 @@ def end_of(child: int) -> None:
 # ── the check ────────────────────────────────────────────────────────────────────────────────────
 
 
+def outcome_of(found: Model, before: Model, cut: Call | None) -> str:
+    """What became of the call that was under way, if the rest is right."""
+    after = before if cut is None else cut.applied(before)
+    if after == before:
+        return "without effect" if found == before else "wrong"
+    if found == after:
+        return "applied"
+    return "not applied" if found == before else "wrong"
+
+
 @dataclass
 class Tally:
     """What happened so far."""
 
     model: Model = field(default_factory=dict)
+    # What the last kill cut short and nobody has seen. The WAL may hold it without its index, in
+    # shared memory, saying so; then it shows when the last process is gone, unless a write came.
+    limbo: Call | None = None
     kills: int = 0
     calls: Counter[str] = field(default_factory=Counter)
     cut: Counter[str] = field(default_factory=Counter)
@@ -178,35 +191,42 @@ class Tally:
     def check(self, folder: Path, reports: list[str]) -> None:
         """Opens the database and compares it with what the writer reported."""
         self.kills += 1
-        done = [int(seed) for seed, end in zip(reports, reports[1:], strict=False) if end == "done"]
-        for seed in done:
-            call = Call.of(seed)
-            self.model = call.applied(self.model)
-            self.calls[call.kind] += 1
+        done = [
+            Call.of(int(seed))
+            for seed, end in zip(reports, reports[1:], strict=False)
+            if end == "done"
+        ]
+        self.calls.update(call.kind for call in done)
         cut = Call.of(int(reports[-1])) if reports and reports[-1] != "done" else None
         began = perf_counter()
         with vermilion.PersistentClient(folder) as client:
             notes = client.get_or_create_collection(NAME, embedding_function=None)
             notes.count()
             self.openings.append(perf_counter() - began)
-            self.compare(notes, cut)
+            self.compare(notes, done, cut)
         self.with_segments += any(folder.glob("collections/*/indexes/*.keys"))
         if self.openings[-1] > SLOWEST_OPENING:
             self.errors.append(f"kill {self.kills}: opening took {self.openings[-1]:.1f} s")
 
-    def compare(self, notes: Any, cut: Call | None) -> None:
+    def compare(self, notes: Any, done: list[Call], cut: Call | None) -> None:
         got = notes.get(include=["embeddings", "metadatas", "documents"])
         found: Model = {id: row["n"] for id, row in zip(got["ids"], got["metadatas"], strict=True)}
-        expected = self.model
-        if cut is not None:
-            after = cut.applied(self.model)
-            outcome = "without effect" if after == self.model else "not applied"
-            if found == after and after != self.model:
-                outcome, expected = "applied", after
-            self.cut[outcome] += 1
-        if found != expected:
+        expected, outcome = self.model, "wrong"
+        starts = [self.model, *([self.limbo.applied(self.model)] if self.limbo else [])]
+        for start in starts:
+            expected = start
+            for call in done:
+                expected = call.applied(expected)
+            outcome = outcome_of(found, expected, cut)
+            if outcome != "wrong":
+                break
+        else:
             wrong = {id for id in found | expected if found.get(id) != expected.get(id)}
             self.errors.append(f"kill {self.kills}: {len(wrong)} records differ")
+        if cut is not None:
+            self.cut[outcome] += 1
+        if cut is not None or done:
+            self.limbo = cut if outcome == "not applied" else None
         self.model = found  # so that an error is counted once
         self.compare_columns(notes, got, found)
 
