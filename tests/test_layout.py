@@ -21,7 +21,7 @@ LOCAL = """
     local.lock local.blocks local.sqlite local.rows local.snapshot local.transaction local.store
     local.index.base local.index.slots local.index.vectors local.index.columns
     local.index.sealed_vectors local.index.sealed_columns local.index.literals local.index.text
-    local.segment local.builder
+    local.segment local.compactor local.builder local.eraser local.segment_checker local.checker
     local.indexer local.search local.planner local.catalogue local.collection local.engine
 """
 EMBEDDINGS = "embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default"

@@ -42,6 +42,8 @@ from vermilion.types import (
     Database,
     DataLoader,
     Durability,
+    Problem,
+    Stats,
     UserIdentity,
 )
 
@@ -131,6 +133,26 @@ class Client:
             raise AuthorizationError("Reset is disabled by config: set allow_reset=True to use it")
         self._engine.reset()
         return True
+
+    def check(self, deep: bool = False) -> list[Problem]:
+        """Returns what is wrong with the files of the whole directory; nothing is changed.
+
+        `deep` reads every record, compares checksums, and asks the indexes about the records.
+        """
+        return self._engine.check(deep)
+
+    def stats(self) -> dict[str, Stats]:
+        """Returns for each collection, by name, what it holds and takes on the disk."""
+        infos = self._engine.list_collections(self.tenant, self.database)
+        return {info.name: self._engine.stats(info.address) for info in infos}
+
+    def compact(self) -> int:
+        """Gives room that deleted records left back to the disk; returns how many bytes.
+
+        Others may read and write meanwhile.
+        """
+        infos = self._engine.list_collections(self.tenant, self.database)
+        return sum(self._engine.compact(info.address) for info in infos)
 
     @staticmethod
     def clear_system_cache() -> None:

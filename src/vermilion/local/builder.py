@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 import vermilion.local.segment as segments
 from vermilion.errors import VermilionError
 from vermilion.local.blocks import CacheDamaged
+from vermilion.local.compactor import compact_if_due
 from vermilion.local.index import sealed_vectors
 from vermilion.local.lock import try_lock
 from vermilion.local.segment import FOLDER, Segment, build_segment
@@ -106,6 +107,7 @@ def build(folder: Path, space: Space) -> None:
         try:
             while _step(store, folder / FOLDER, space):
                 pass
+            compact_if_due(store)
         finally:
             store.close()
 
