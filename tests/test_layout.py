@@ -23,12 +23,13 @@ LOCAL = """
     local.index.sealed_vectors local.index.sealed_columns local.index.literals local.index.text
     local.segment local.compactor local.builder local.eraser local.segment_checker local.checker
     local.indexer local.search local.planner local.catalogue local.collection local.engine
+    local.salvage
 """
 EMBEDDINGS = "embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default"
 DOORS = """
     embedder collection settings sharing client
     data_loaders batches distance_functions auth_types system api_types api_configuration compat
-    demo cli __init__ __main__
+    demo maintenance cli __init__ __main__
 """
 READING_ORDER = f"{WORDS} {LOCAL} {EMBEDDINGS} {DOORS}".split()
 # Families do not know each other.
@@ -36,6 +37,7 @@ FAMILIES = ("local", "embeddings")
 # From outside a family only these of it are imported; the rest is its own business.
 FACES = {
     "local.engine",
+    "local.salvage",
     "local.index.base",
     "embeddings.base",
     "embeddings.default",

@@ -292,6 +292,11 @@ class LocalEngine:
         with self._collection(address) as collection:
             return collection.compact()
 
+    def compact_all(self) -> list[tuple[str, int]]:
+        """Compacts every collection of every database; the name and the bytes of each."""
+        infos = self._catalogue.every_collection()
+        return [(info.name, self.compact(info.address)) for info in infos]
+
     # ── open collections ─────────────────────────────────────────────────────────────────────────
 
     @contextmanager
