@@ -33,7 +33,8 @@ def check(arguments: argparse.Namespace) -> None:
     for problem in problems:
         print(_line(problem))
     if problems:
-        raise DamagedError(f"{len(problems)} problems in {arguments.path}")
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise DamagedError(f"{count} in {arguments.path}")
     print(f"{arguments.path}: no problems")
 
 

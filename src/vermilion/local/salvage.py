@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 from uuid import UUID
@@ -194,23 +195,32 @@ class _Rescue:
         _write(self._report, self._name, what, **known)
 
     def _rows(self, table: str, statement: str, lo: int, hi: int) -> list[Any]:
-        """The rows of a range of keys, halved where it cannot be read."""
-        try:
-            rows: list[Any] = self._connection.execute(statement, (lo, hi)).fetchall()
-        except _UNREADABLE as error:
-            if lo == hi:
-                self._lose(f"{table}: a key cannot be read", key=lo, detail=str(error))
-                return []
-            middle = (lo + hi) // 2
-            return [
-                *self._rows(table, statement, lo, middle),
-                *self._rows(table, statement, middle + 1, hi),
-            ]
-        if any(a[0] >= b[0] for a, b in zip(rows, rows[1:], strict=False)):
-            # A damaged key stands where another was: which vector is whose cannot be told.
-            self._lose(f"{table}: keys are out of order", keys=[row[0] for row in rows])
+        """The rows of a range of keys; from where it cannot be read on, it is halved."""
+        rows, error = self._scan(statement, lo, hi)
+        start = rows[-1][0] + 1 if rows else lo
+        if error is None or start > hi:
+            return rows
+        if lo == hi:
+            self._lose(f"{table}: a key cannot be read", key=lo, detail=error)
             return []
+        middle = (start + hi) // 2
+        rows += self._rows(table, statement, start, middle)
+        if middle < hi:
+            rows += self._rows(table, statement, middle + 1, hi)
         return rows
+
+    def _scan(self, statement: str, lo: int, hi: int) -> tuple[list[Any], str | None]:
+        """The rows up to the first that cannot be read, and why it cannot."""
+        rows: list[Any] = []
+        try:
+            for row in self._connection.execute(statement, (lo, hi)):
+                rows.append(row)
+        except _UNREADABLE as error:
+            return rows, str(error)
+        if any(one[0] >= two[0] for one, two in pairwise(rows)):
+            # A damaged key stands where another was: what of this is whose, smaller ranges tell.
+            return [], "keys are out of order"
+        return rows, None
 
     def _whole(
         self, key: int, cells: list[Any], vector: list[Any] | None, width: int
