@@ -263,6 +263,37 @@ def test_damage_anywhere_lets_nothing_wrong_out(folder: Path, tmp_path: Path, se
     assert [one for one, repairable in problems(folder) if not repairable]
 
 
+@pytest.mark.parametrize("table", ["head", "ids", "recent_ids", "log", "segments"])
+def test_no_record_is_lost_with_another_table(folder: Path, tmp_path: Path, table: str) -> None:
+    address, batch = filled(folder)
+    path = home(folder, address) / "records.db"
+    code = "import sys, apsw; c = apsw.Connection(sys.argv[1]); print(c.execute(sys.argv[2]).get)"
+    statement = f"select min(pageno) from dbstat where name = '{table}'"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), statement], capture_output=True, check=True
+    )
+    overwrite(path, [int(done.stdout) - 1], np.random.default_rng(0))
+    assert ("file", False) in problems(folder)
+    assert [one.records for one in salvage(folder, tmp_path / "new")] == [len(batch)]
+    assert came_out(tmp_path / "new") == contents(batch)
+
+
+def test_a_lost_first_page_is_told(folder: Path, tmp_path: Path) -> None:
+    address, _ = filled(folder)
+    overwrite(home(folder, address) / "records.db", [0], np.random.default_rng(0))
+    assert problems(folder) == [("file", False)]
+    assert [(one.records, one.lost) for one in salvage(folder, tmp_path / "new")] == [(0, 2)]
+
+
+def test_text_that_is_no_text_is_named(folder: Path, tmp_path: Path) -> None:
+    address, _ = filled(folder)
+    execute(folder, address, "update records set document = cast(x'ff61' as text) where key = 7")
+    assert ("file", False) in problems(folder)
+    assert [(one.records, one.lost) for one in salvage(folder, tmp_path / "new")] == [
+        (FULL + 9, 2)  # the record, and its vector
+    ]
+
+
 def test_without_a_catalogue_collections_are_named_by_their_ids(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from vermilion.errors import DamagedError, StorageError, VersionMismatchError
+from vermilion.errors import NotFoundError, VermilionError
 from vermilion.local.rows import checksum, decode_metadata
 from vermilion.local.segment_checker import check_segments
 from vermilion.local.snapshot import Snapshot
@@ -45,8 +45,10 @@ def check_store(store: Store, indexes: Path | None, deep: bool) -> list[Finding]
                 found.append(finding)
                 if len(found) >= MOST:
                     break
-    except (DamagedError, StorageError, VersionMismatchError) as error:
-        found.append(Finding("file", str(error)))
+    except NotFoundError:
+        raise
+    except (VermilionError, TypeError, ValueError) as error:  # what damaged pages hold is anything
+        found.append(Finding("file", f"the rest cannot be read: {error}"))
     return found
 
 

@@ -184,11 +184,18 @@ class _Rescue:
                 yield rows
 
     def _bounds(self) -> tuple[int, int]:
-        """The last key there can be, and the bytes of a vector."""
-        end, dimension = self._connection.execute(
-            "select next_key - 1, coalesce(dimension, 0) from head"
-        ).fetchone() or (0, 0)
-        return int(end), 4 * int(dimension)
+        """The last key there can be, and the bytes of a vector; of the tables if head is lost."""
+        head = "select next_key - 1, 4 * coalesce(dimension, 0) from head"
+        tables = (
+            "select (select max(key) from records),"
+            " (select length(vector) from vectors order by key desc limit 1)"
+        )
+        try:
+            end, width = self._connection.execute(head).fetchone() or (None, None)
+        except _UNREADABLE as error:
+            self._lose("the table head cannot be read", detail=str(error))
+            end, width = self._connection.execute(tables).fetchone() or (None, None)
+        return int(end or 0), int(width or 0)
 
     def _lose(self, what: str, **known: Any) -> None:
         self.lost += 1
