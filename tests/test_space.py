@@ -219,6 +219,30 @@ def test_no_byte_is_left_of_what_was_deleted_securely(
     assert traces(folder, marks) == ""
 
 
+def test_copies_that_sqlite_left_in_unused_parts_of_pages_are_gone(
+    disk: LocalEngine, folder: Path
+) -> None:
+    """Without writing the file anew one of these documents would stay, under its id."""
+    address, random = make(disk), np.random.default_rng(1)
+
+    def some(numbers: list[int], vectors: bool) -> Batch:
+        return Batch(
+            [f"<id{n:05d}>" for n in numbers],
+            np.zeros((len(numbers), 2), np.float32) if vectors else None,
+            documents=[f"<doc{n:05d}>" + "x" * int(random.integers(0, 400)) for n in numbers],
+        )
+
+    disk.add(address, some(list(range(3000)), True))
+    for _ in range(30):  # cells that grow are moved to other pages
+        disk.update(address, some(random.choice(3000, 100, replace=False).tolist(), False))
+    gone = random.choice(3000, 1500, replace=False).tolist()
+    disk.delete(address, Selection(ids=[f"<id{n:05d}>" for n in gone]), secure=True)
+    assert (
+        traces(folder, [f"<{kind}{n:05d}>".encode() for kind in ("id", "doc") for n in gone]) == ""
+    )
+    assert disk.check(deep=True) == []
+
+
 def test_segments_without_the_deleted_stay(disk: LocalEngine, folder: Path) -> None:
     address, oracle = make(disk, space="cosine"), Oracle("cosine")
     for start, count in ((0, 900), (900, 100)):
