@@ -85,6 +85,12 @@ def commands() -> str:
     )
 
 
+def schema(name: str) -> str:
+    """A .sql file of the package, comments and all."""
+    text = (Path(cli.__file__).parent / "local" / name).read_text(encoding="utf-8")
+    return f"```sql\n{text.strip()}\n```"
+
+
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "metadata-operators": ("filters.md", lambda: operators(OPERATORS)),
     "document-operators": ("filters.md", lambda: operators(DOCUMENT_OPERATORS)),
@@ -92,6 +98,8 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "parameters": ("configuration.md", parameters),
     "errors": ("errors.md", error_classes),
     "commands": ("cli.md", commands),
+    "store-schema": ("storage.md", lambda: schema("store.sql")),
+    "catalogue-schema": ("storage.md", lambda: schema("catalogue.sql")),
 }
 
 

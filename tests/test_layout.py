@@ -22,15 +22,15 @@ LOCAL = """
     local.transaction local.store
     local.index.base local.index.slots local.index.vectors local.index.columns
     local.index.sealed_vectors local.index.sealed_columns local.index.literals local.index.text
-    local.segment local.builder
+    local.segment local.compactor local.builder local.eraser local.segment_checker local.checker
     local.indexer local.search local.planner local.explain
-    local.catalogue local.collection local.engine
+    local.catalogue local.collection local.engine local.salvage
 """
 EMBEDDINGS = "embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default"
 DOORS = """
-    embedder results collection settings sharing client
+    embedder results collection settings sharing client admin
     data_loaders batches distance_functions auth_types system api_types api_configuration compat
-    demo cli __init__ __main__
+    demo maintenance cli __init__ __main__
 """
 READING_ORDER = f"{WORDS} {LOCAL} {EMBEDDINGS} {DOORS}".split()
 # Families do not know each other.
@@ -38,6 +38,7 @@ FAMILIES = ("local", "embeddings")
 # From outside a family only these of it are imported; the rest is its own business.
 FACES = {
     "local.engine",
+    "local.salvage",
     "local.index.base",
     "embeddings.base",
     "embeddings.default",

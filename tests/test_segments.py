@@ -219,6 +219,21 @@ def test_dead_rows_are_dropped(disk: LocalEngine, folder: Path) -> None:
     assert disk.query(address, real_vectors(1, 1), 5)[0].records.ids == []
 
 
+def test_many_deletions_are_sealed_once_and_for_all(disk: LocalEngine, folder: Path) -> None:
+    """Otherwise every query would start a builder that finds nothing to do."""
+    address, oracle = make(disk, space="cosine"), Oracle("cosine")
+    disk.add(address, real_batch(500))
+    oracle.add(real_batch(500))
+    seal(folder, address)
+    some = where({"n": {"$lt": 50}})
+    assert disk.delete(address, some).deleted == oracle.delete(some) == 50
+    assert snapshot_of(folder, address, lambda snapshot: snapshot.head.tail) == 50
+    seal(folder, address, tail=50)
+    assert segments_of(folder, address) == [(500, 50)]
+    assert snapshot_of(folder, address, lambda snapshot: snapshot.head.tail) == 0
+    check(disk, address, oracle)
+
+
 def test_a_long_tail_is_sealed_by_another_process(disk: LocalEngine, folder: Path) -> None:
     address = make(disk, space="cosine")
     vectors = np.random.default_rng(1).normal(size=(TAIL_ROWS + 10, 8)).astype(np.float32)

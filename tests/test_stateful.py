@@ -23,12 +23,12 @@ from hypothesis.stateful import run_state_machine_as_test as run
 from oracle import Oracle
 from vermilion.engine import Selection
 from vermilion.errors import ArgumentValueError, DimensionError, NotFoundError
-from vermilion.local import builder, search
+from vermilion.local import builder, compactor, search
 from vermilion.local.engine import LocalEngine
 from vermilion.local.segment import FOLDER
 from vermilion.local.store import RECORDS
 from vermilion.records import Batch
-from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address
+from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, Problem
 from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, parse
 from words import make
 
@@ -147,6 +147,15 @@ class Histories(RuleBasedStateMachine):
         return [LocalEngine()]
 
     def teardown(self) -> None:
+        problems = [one for engine in self.engines for one in engine.check(deep=True)]
+        self.close()
+        assert [one for one in problems if not self.expects(one)] == []
+
+    def expects(self, problem: Problem) -> bool:
+        """Whether the machine did this damage itself."""
+        return False
+
+    def close(self) -> None:
         for engine in self.engines:
             engine.close()
 
@@ -257,16 +266,33 @@ class HistoriesOnDisk(Histories):
 
     @rule()
     def reopen(self) -> None:
-        super().teardown()
+        self.close()
         self.engines = self.open()
 
+    @rule(data=st.data())
+    def compact(self, data: st.DataObject) -> None:
+        with patch.object(compactor, "ROWS", 3), patch.object(compactor, "NEGLIGIBLE", -1):
+            self.some(data).compact(self.address)
+
+    @rule(data=st.data(), selection=SELECTIONS)
+    def delete_securely(self, data: st.DataObject, selection: Selection) -> None:
+        result = self.some(data).delete(self.address, selection, secure=True)
+        assert result.deleted == self.oracle.delete(selection)
+
     def teardown(self) -> None:
-        super().teardown()
-        shutil.rmtree(self.folder)
+        try:
+            super().teardown()
+        finally:
+            shutil.rmtree(self.folder)
 
 
 class HistoriesInSegments(HistoriesOnDisk):
     """The same with records sealed at any moment, and index files damaged at rest."""
+
+    damaged = False
+
+    def expects(self, problem: Problem) -> bool:
+        return self.damaged and problem.repairable
 
     def collection(self) -> Path:
         return self.folder / "collections" / str(self.address.collection)
@@ -281,6 +307,7 @@ class HistoriesInSegments(HistoriesOnDisk):
     def damage(self, data: st.DataObject) -> None:
         files = sorted(p for p in (self.collection() / FOLDER).glob("*") if p.stat().st_size)
         if files:
+            self.damaged = True
             path = data.draw(st.sampled_from(files))
             content = bytearray(path.read_bytes())
             place = data.draw(st.integers(0, len(content) - 1))

@@ -8,7 +8,7 @@ collection.add(ids=["1", "2"], documents=["hello world", "goodbye, moon"])
 collection.query(query_texts=["greetings"], n_results=1)
 """
 
-from vermilion.client import AdminClient
+from vermilion.admin import AdminClient
 from vermilion.client import ephemeral_client as EphemeralClient
 from vermilion.client import make_client as Client
 from vermilion.client import persistent_client as PersistentClient

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from vermilion import demo
+from vermilion import demo, maintenance
 from vermilion.errors import VermilionError
 from vermilion.version import __version__
 
@@ -29,7 +29,12 @@ class Command(NamedTuple):
     run: Callable[[argparse.Namespace], None]
 
 
-COMMANDS = (Command("demo", demo.PURPOSE, demo.add_arguments, demo.run),)
+COMMANDS = (
+    Command("demo", demo.PURPOSE, demo.add_arguments, demo.run),
+    Command("check", maintenance.CHECK, maintenance.add_check_arguments, maintenance.check),
+    Command("salvage", maintenance.SALVAGE, maintenance.add_salvage_arguments, maintenance.salvage),
+    Command("compact", maintenance.COMPACT, maintenance.add_compact_arguments, maintenance.compact),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -51,6 +51,7 @@ from vermilion.types import (
     IndexingStatus,
     QueryResult,
     ReadLevel,
+    Stats,
     WhyNot,
 )
 from vermilion.where import parse
@@ -208,10 +209,13 @@ class Collection:
         where: Any = None,
         where_document: Any = None,
         limit: int | None = None,
+        *,
+        secure: bool = False,
     ) -> DeleteResult:
         """Deletes the records with these ids that match the filters; tells how many there were.
 
-        `limit` bounds how many, oldest first; it needs a filter.
+        `limit` bounds how many, oldest first; it needs a filter. With `secure` no file holds a byte
+        of them when the call returns; it writes the collection's file anew.
         """
         with _naming("delete"):
             selection = _selection(ids, where, where_document)
@@ -224,8 +228,18 @@ class Collection:
                     "limit can only be specified when a where or where_document clause is provided"
                 )
             limit = check_count("limit", limit)
-        result = self._engine().delete(self._info.address, selection, limit)
+        result = self._engine().delete(self._info.address, selection, limit, secure=secure)
         return {"deleted": result.deleted}
+
+    # ── the files ────────────────────────────────────────────────────────────────────────────────
+
+    def stats(self) -> Stats:
+        """Returns how many records there are, and what they take on the disk."""
+        return self._engine().stats(self._info.address)
+
+    def compact(self) -> int:
+        """Gives room that deleted records left back to the disk; returns how many bytes."""
+        return self._engine().compact(self._info.address)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 

@@ -28,7 +28,8 @@ Names = tuple[tuple[str, str], ...]
 _TENANCY: Names = (("vermilion.types", "DEFAULT_DATABASE DEFAULT_TENANT"),)
 
 _CLIENTS: Names = (
-    ("vermilion.client", "AdminAPI=AdminClient ClientAPI=Client"),
+    ("vermilion.admin", "AdminAPI=AdminClient"),
+    ("vermilion.client", "ClientAPI=Client"),
     ("vermilion.collection", "Collection"),
 )
 
@@ -157,10 +158,11 @@ _RECORDED: Names = (
 TABLE: Mapping[str, Names] = {
     "chromadb": (
         ("vermilion.compat", "__version__=CHROMA_VERSION"),
+        ("vermilion.admin", "AdminClient AdminClientCreator=AdminClient"),
         (
             "vermilion.client",
             """
-            AdminClient AdminClientCreator=AdminClient Client=make_client ClientCreator=Client
+            Client=make_client ClientCreator=Client
             EphemeralClient=ephemeral_client PersistentClient=persistent_client
             """,
         ),
@@ -189,7 +191,8 @@ TABLE: Mapping[str, Names] = {
         *_RECORDED,
     ),
     "chromadb.api.client": (
-        ("vermilion.client", "AdminClient Client SharedSystemClient=Client"),
+        ("vermilion.admin", "AdminClient"),
+        ("vermilion.client", "Client SharedSystemClient=Client"),
         ("vermilion.collection", "Collection"),
     ),
     "chromadb.api.collection_configuration": (

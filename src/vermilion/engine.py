@@ -27,7 +27,9 @@ from vermilion.types import (
     Explanation,
     Hits,
     IndexingStatus,
+    Problem,
     Records,
+    Stats,
     WhyNot,
     WriteResult,
 )
@@ -202,9 +204,20 @@ class Engine(Protocol):
         ...
 
     def delete(
-        self, address: Address, selection: Selection, limit: int | None = None
+        self,
+        address: Address,
+        selection: Selection,
+        limit: int | None = None,
+        *,
+        secure: bool = False,
     ) -> WriteResult:
-        """Deletes the selected records, at most `limit` of them, oldest first."""
+        """Deletes the selected records, at most `limit` of them, oldest first.
+
+        With `secure` no file of the database holds a byte of their ids, documents, uris, metadata
+        and vectors when the call returns. That writes the collection's file anew and waits for a
+        bounded time for readers of earlier moments and for the building of indexes; StorageError
+        says what is left to do if they stay.
+        """
         ...
 
     def get(
@@ -270,4 +283,28 @@ class Engine(Protocol):
 
     def count(self, address: Address, selection: Selection = EVERYTHING) -> int:
         """How many records are selected."""
+        ...
+
+    # ── the files ────────────────────────────────────────────────────────────────────────────────
+
+    def check(self, deep: bool = False) -> list[Problem]:
+        """What is wrong with the files, of all tenants; nothing is changed.
+
+        Catalogue and files agree, counters agree with tables, index files open. `deep` reads every
+        record and compares checksums, ids and indexes as well: some seconds for 100,000 records.
+        Others may write meanwhile: each collection is seen at one moment. Of one collection at most
+        some hundred problems are told.
+        """
+        ...
+
+    def stats(self, address: Address) -> Stats:
+        """What a collection holds and takes on the disk. Reads the head of every page."""
+        ...
+
+    def compact(self, address: Address) -> int:
+        """Packs the records, gives free room back; returns by how many bytes their file shrank.
+
+        Others may read and write meanwhile. It happens by itself, some time after the file has
+        become 1.5 times as large as what lives in it.
+        """
         ...

@@ -242,6 +242,40 @@ class WriteResult:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """Something in the directory that is not as it should be.
+
+    `collection` is the id of the collection, or None for the catalogue and the directory itself.
+    `kind` is "file", "counter", "record", "vector", "id", "log" or "index"; `repairable` tells
+    whether it goes away by itself: index files are made again from the records.
+    """
+
+    collection: UUID | None
+    name: str | None
+    kind: str
+    detail: str
+    repairable: bool = False
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a collection holds, and what it takes on the disk.
+
+    `live_bytes` is about what its records would take in a new file, `reclaimable_bytes` what
+    `compact` can give back. `tail_rows` have changed since the segments were built.
+    """
+
+    rows: int = 0
+    tail_rows: int = 0
+    segments: int = 0
+    records_bytes: int = 0
+    wal_bytes: int = 0
+    index_bytes: int = 0
+    live_bytes: int = 0
+    reclaimable_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Records:
     """Rows of a collection in aligned columns; a column that was not asked for is None.
 

@@ -24,6 +24,7 @@ import vermilion.local.segment as segments
 from vermilion import forks
 from vermilion.errors import VermilionError
 from vermilion.local.blocks import CacheDamaged
+from vermilion.local.compactor import compact_if_due
 from vermilion.local.index import sealed_vectors
 from vermilion.local.lock import try_lock
 from vermilion.local.segment import FOLDER, Segment, build_segment
@@ -130,6 +131,7 @@ def build(folder: Path, space: Space) -> None:
         try:
             while _step(store, folder / FOLDER, space):
                 pass
+            compact_if_due(store)
         finally:
             store.close()
 
@@ -163,8 +165,10 @@ def _plan(snapshot: Snapshot, indexes: Path) -> Plan | None:
     if len(whole) < len(current):
         return Plan(snapshot.all_keys(), [])
     tail = snapshot.present(touched.keys)
-    stay, merged = _sorted_out(whole, len(tail))
-    if len(tail) < TAIL_ROWS and not merged:
+    # Deleted records count: else the log since the segments, and what is read of it, would grow.
+    due = max(len(tail), snapshot.head.tail) >= TAIL_ROWS
+    stay, merged = _sorted_out(whole, len(tail), due)
+    if not due and not merged:
         return None
     keys = np.concatenate([tail, *(segment.keys[~row.dead] for segment, row in merged)])
     return Plan(np.unique(keys), [row for _, row in stay])
@@ -187,7 +191,7 @@ def _refreshed(
 Pairs = list[tuple[Segment, SegmentRow]]
 
 
-def _sorted_out(segments: Pairs, tail: int) -> tuple[Pairs, Pairs]:
+def _sorted_out(segments: Pairs, tail: int, due: bool) -> tuple[Pairs, Pairs]:
     """Which segments stay, and which are merged with the tail into a new one.
 
     Small ones are merged, so that sizes about double from one to the next and a record is built
@@ -198,8 +202,8 @@ def _sorted_out(segments: Pairs, tail: int) -> tuple[Pairs, Pairs]:
     for place, (segment, row) in enumerate(by_size):
         alive = int(np.count_nonzero(~row.dead))
         left = len(by_size) - place
-        due = tail >= TAIL_ROWS and (alive <= 2 * rows or left >= MOST_SEGMENTS)
-        if due or alive < (1 - DEAD_SHARE) * len(segment):
+        grown = due and (alive <= 2 * rows or (rows > 0 and left >= MOST_SEGMENTS))
+        if grown or alive < (1 - DEAD_SHARE) * len(segment):
             merged.append((segment, row))
             rows += alive
         else:

@@ -23,7 +23,7 @@ from vermilion.errors import (
 )
 from vermilion.local.rows import decode_metadata, encode_metadata
 from vermilion.local.sqlite import Database as File
-from vermilion.local.sqlite import create_file, script
+from vermilion.local.sqlite import create_file, integrity, script
 from vermilion.types import Address, Database, Durability
 
 FORMAT = 1
@@ -219,6 +219,23 @@ class Catalogue:
         with self._file.reading() as connection:
             rows = connection.execute("select id from collections").fetchall()
         return {UUID(str(id)) for (id,) in rows}
+
+    def every_collection(self) -> list[CollectionInfo]:
+        """All collections of all databases, in the order of creation."""
+        with self._file.reading() as connection:
+            rows = connection.execute(_COLLECTION + "order by c.key").fetchall()
+        return [_info(row) for row in rows]
+
+    def every_database(self) -> list[tuple[str, str]]:
+        """The tenant and the name of every database."""
+        with self._file.reading() as connection:
+            rows = connection.execute("select tenant, name from databases").fetchall()
+        return [(str(tenant), str(name)) for tenant, name in rows]
+
+    def damage(self) -> list[str]:
+        """What SQLite finds wrong with the file."""
+        with self._file.reading() as connection:
+            return integrity(connection)
 
     def reset(self) -> list[UUID]:
         """Removes everything but the defaults; returns the ids of the collections that went."""

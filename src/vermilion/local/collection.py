@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from vermilion import forks
 from vermilion.configuration import Hnsw
 from vermilion.engine import Column, Selection
-from vermilion.local import explain, planner
+from vermilion.local import compactor, explain, planner
 from vermilion.local.builder import TAIL_ROWS, Builder
+from vermilion.local.checker import Finding, check_store
+from vermilion.local.eraser import erasing, forget
 from vermilion.local.indexer import Indexer
 from vermilion.local.search import FIRST, Wish
 from vermilion.local.segment import FOLDER
 from vermilion.local.snapshot import Head, Keys, no_records
 from vermilion.local.store import Store
+from vermilion.local.transaction import Transaction
 from vermilion.records import Batch
 from vermilion.types import (
     Course,
@@ -30,6 +33,7 @@ from vermilion.types import (
     Hits,
     IndexingStatus,
     Records,
+    Stats,
     WhyNot,
     WriteResult,
 )
@@ -50,6 +54,7 @@ class LocalCollection:
         """
         self._hnsw = hnsw
         self._find = find
+        self._folder = folder
         self._builder = None if folder is None or not seal else Builder(folder, hnsw.space)
         self._indexes = None if folder is None else folder / FOLDER
         self._guard = forks.Lock()
@@ -88,23 +93,18 @@ class LocalCollection:
         self._seal_if_due(transaction.head)
         return result
 
-    def delete(self, selection: Selection, limit: int | None) -> WriteResult:
+    def delete(self, selection: Selection, limit: int | None, secure: bool = False) -> WriteResult:
         """See Engine.delete."""
-        asked = len(set(selection.ids or ()))
         opened = self._open(make=False)
         if opened is None:
-            return WriteResult(missing=asked)
-        store, indexer = opened
-        if selection.filter is None and selection.ids is not None:
-            with store.writing() as transaction:
-                found = transaction.keys_of(selection.ids).values()
-                keys = np.sort(np.fromiter(found, np.int64, len(found)))[:limit]
-                return WriteResult(
-                    deleted=transaction.delete(keys), missing=max(0, asked - len(found))
-                )
-        with indexer.writing(planner.needs(selection)) as (transaction, moment):
-            keys = planner.select_keys(moment, selection)[:limit]
-            return WriteResult(deleted=transaction.delete(keys))
+            return WriteResult(missing=len(set(selection.ids or ())))
+        if not secure or self._folder is None:
+            result, head = _delete(*opened, selection, limit)
+        else:
+            with erasing(opened[0], self._folder):
+                result, head = _delete(*opened, selection, limit, self._folder)
+        self._seal_if_due(head)
+        return result
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────────
 
@@ -216,12 +216,29 @@ class LocalCollection:
         with opened[0].reading() as snapshot:
             return snapshot.head.dimension
 
+    # ── the files ────────────────────────────────────────────────────────────────────────────────
+
+    def check(self, deep: bool) -> list[Finding]:
+        """What is wrong with the collection; see Engine.check."""
+        opened = self._open(make=False)
+        return [] if opened is None else check_store(opened[0], self._indexes, deep)
+
+    def stats(self) -> Stats:
+        """See Engine.stats."""
+        opened = self._open(make=False)
+        return Stats() if opened is None else compactor.stats(opened[0], self._folder)
+
+    def compact(self) -> int:
+        """See Engine.compact."""
+        opened = self._open(make=False)
+        return 0 if opened is None else compactor.compact(opened[0])
+
+    # ── opening ──────────────────────────────────────────────────────────────────────────────────
+
     def _seal_if_due(self, head: Head, *, damaged: bool = False) -> None:
         """Has the tail sealed, by another process, when it is long."""
         if self._builder is not None and (damaged or head.tail >= TAIL_ROWS):
             self._builder.start()
-
-    # ── opening ──────────────────────────────────────────────────────────────────────────────────
 
     def _make(self, batch: Batch) -> tuple[Store, Indexer]:
         opened = self._open(make=True, dimension=batch.dimension)
@@ -235,6 +252,34 @@ class LocalCollection:
                 if store is not None:
                     self._opened = store, Indexer(store, self._hnsw.space, self._indexes)
             return self._opened
+
+
+def _delete(
+    store: Store,
+    indexer: Indexer,
+    selection: Selection,
+    limit: int | None,
+    forgetting: Path | None = None,
+) -> tuple[WriteResult, Head]:
+    """Deletes in one transaction; with `forgetting`, segments that hold the records go, too."""
+    if selection.filter is None and selection.ids is not None:
+        with store.writing() as transaction:
+            found = transaction.keys_of(selection.ids).values()
+            keys = np.sort(np.fromiter(found, np.int64, len(found)))[:limit]
+            missing = max(0, len(set(selection.ids)) - len(found))
+            return _delete_keys(transaction, keys, missing, forgetting)
+    with indexer.writing(planner.needs(selection)) as (transaction, moment):
+        keys = planner.select_keys(moment, selection)[:limit]
+        return _delete_keys(transaction, keys, 0, forgetting)
+
+
+def _delete_keys(
+    transaction: Transaction, keys: Keys, missing: int, forgetting: Path | None
+) -> tuple[WriteResult, Head]:
+    deleted = transaction.delete(keys)
+    if forgetting is not None:
+        forget(transaction, forgetting, keys)
+    return WriteResult(deleted=deleted, missing=missing), transaction.head
 
 
 def _page(keys: Keys, limit: int | None, offset: int | None) -> Keys:

@@ -37,7 +37,9 @@ from vermilion.types import (
     Explanation,
     Hits,
     IndexingStatus,
+    Problem,
     Records,
+    Stats,
     WhyNot,
     WriteResult,
 )
@@ -226,11 +228,16 @@ class LocalEngine:
             return collection.update(batch)
 
     def delete(
-        self, address: Address, selection: Selection, limit: int | None = None
+        self,
+        address: Address,
+        selection: Selection,
+        limit: int | None = None,
+        *,
+        secure: bool = False,
     ) -> WriteResult:
         """See Engine.delete."""
         with self._changing(address) as collection:
-            return collection.delete(selection, limit)
+            return collection.delete(selection, limit, secure)
 
     def get(
         self,
@@ -296,6 +303,54 @@ class LocalEngine:
         """See Engine.count."""
         with self._collection(address) as collection:
             return collection.count(selection)
+
+    # ── the files ────────────────────────────────────────────────────────────────────────────────
+
+    def check(self, deep: bool = False) -> list[Problem]:
+        """See Engine.check."""
+        damage = self._catalogue.damage() if deep else []
+        found = [Problem(None, None, "file", text) for text in damage]
+        infos = self._catalogue.every_collection()
+        for info in infos:
+            try:
+                found += self._check(info, deep)
+            except NotFoundError:  # deleted since
+                continue
+        return found + self._strays()
+
+    def _check(self, info: CollectionInfo, deep: bool) -> list[Problem]:
+        if self._path is not None:
+            folder = self._folder(info.id)
+            if folder.exists() and any(folder.iterdir()) and not (folder / RECORDS).exists():
+                self._catalogue.get_collection_by_id(info.address)
+                detail = f"{folder / RECORDS} is missing"
+                return [Problem(info.id, info.name, "file", detail)]
+        with self._collection(info.address) as collection:
+            return [Problem(info.id, info.name, *finding) for finding in collection.check(deep)]
+
+    def _strays(self) -> list[Problem]:
+        """Folders of collections that nobody knows: they go when the directory is next opened."""
+        if self._path is None:
+            return []
+        with self._catalogue.exclusive():
+            strays = self._found_on_disk() - self._catalogue.collection_ids()
+        detail = "the catalogue does not know this collection"
+        return [Problem(id, None, "file", detail, repairable=True) for id in sorted(strays)]
+
+    def stats(self, address: Address) -> Stats:
+        """See Engine.stats."""
+        with self._collection(address) as collection:
+            return collection.stats()
+
+    def compact(self, address: Address) -> int:
+        """See Engine.compact."""
+        with self._changing(address) as collection:
+            return collection.compact()
+
+    def compact_all(self) -> list[tuple[str, int]]:
+        """Compacts every collection of every database; the name and the bytes of each."""
+        infos = self._catalogue.every_collection()
+        return [(info.name, self.compact(info.address)) for info in infos]
 
     # ── open collections ─────────────────────────────────────────────────────────────────────────
 
@@ -426,10 +481,13 @@ class LocalEngine:
         if self._path is None:
             return
         with self._catalogue.exclusive():
-            folders = (self._path / COLLECTIONS).iterdir()
-            found = {UUID(folder.name) for folder in folders if _is_id(folder.name)}
-            for id in found - self._catalogue.collection_ids():
+            for id in self._found_on_disk() - self._catalogue.collection_ids():
                 self._discard(id)
+
+    def _found_on_disk(self) -> set[UUID]:
+        assert self._path is not None, "only a database on disk has folders"
+        folders = (self._path / COLLECTIONS).iterdir()
+        return {UUID(folder.name) for folder in folders if _is_id(folder.name)}
 
     def _folder(self, id: UUID) -> Path:
         assert self._path is not None, "only a database on disk has folders"

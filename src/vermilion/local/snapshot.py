@@ -75,6 +75,11 @@ class Snapshot:
         self._connection = connection
         self.head = self._head(name)
 
+    @property
+    def connection(self) -> apsw.Connection:
+        """What it reads through, for those who look after the file itself."""
+        return self._connection
+
     def _head(self, name: str) -> Head:
         row = self._connection.execute(
             "select format, seq, floor, rows, next_key, folded, dimension, dropped,"

@@ -111,6 +111,13 @@ def prepare(connection: apsw.Connection, page_size: int, script: str) -> None:
     connection.execute(f"begin; {script}; commit")
 
 
+def integrity(connection: apsw.Connection, most: int = 20) -> list[str]:
+    """What SQLite's own check finds wrong with the file: nothing, or its first complaints."""
+    found = connection.execute(f"pragma integrity_check({most:d})").fetchall()
+    lines = [line for (text,) in found for line in str(text).splitlines()]
+    return [] if lines == ["ok"] else lines
+
+
 def sync_directory(path: Path) -> None:
     """Makes a rename in this directory survive a power cut, where the system offers it."""
     if os.name == "nt":
@@ -189,6 +196,12 @@ class Database:
             raise StorageError(f"{self.name} was opened read-only: nothing can be written")
         with translated(self.name), self._write_lock():
             yield
+
+    @contextmanager
+    def alone(self) -> Iterator[apsw.Connection]:
+        """A connection outside of any transaction, while every other writer waits."""
+        with self.exclusive(), self._connection() as connection:
+            yield connection
 
     def close(self) -> None:
         """Closes every connection; calls that still run finish, and close theirs."""

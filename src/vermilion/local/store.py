@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import apsw
+
 from vermilion.local.snapshot import Snapshot
-from vermilion.local.sqlite import Database, create_file, script
+from vermilion.local.sqlite import BUSY_MS, Database, create_file, script
 from vermilion.local.transaction import Transaction
 from vermilion.types import Durability
 
@@ -55,6 +58,39 @@ class Store:
         """Marks the collection as deleted, for whoever still has it open, here or elsewhere."""
         with self._database.writing() as connection:
             connection.execute("update head set dropped = 1")
+
+    def rebuild(self) -> None:
+        """Writes the whole file anew, while writers wait.
+
+        Deleted cells are overwritten where they lay, but when SQLite moved a cell to another page
+        before, a copy may have stayed in the unused middle of the first one. New pages have none.
+        """
+        with self._database.alone() as connection:
+            connection.pragma("temp_store", "file")  # in memory the copy could be too large
+            try:
+                connection.execute("vacuum")
+            finally:
+                connection.pragma("temp_store", "memory")
+
+    def empty_wal(self, seconds: float) -> bool:
+        """Copies the WAL into the file and cuts it to nothing; False if readers stay in the way."""
+        deadline = time.monotonic() + seconds
+        while not self._empty_wal():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)  # other writers go first
+        return True
+
+    def _empty_wal(self) -> bool:
+        with self._database.alone() as connection:
+            connection.set_busy_timeout(50)
+            try:
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except apsw.BusyError:
+                return False
+            finally:
+                connection.set_busy_timeout(BUSY_MS)
+        return True
 
     def close(self) -> None:
         """Closes the file."""

@@ -243,8 +243,22 @@ class Transaction(Snapshot):
             (sealed, self.head.tail),
         )
 
-    def _fold_ids(self) -> None:
-        if self.head.next_key - self.head.folded > FOLD_IDS:
+    def forget_segments(self, names: Sequence[str], keys: Sequence[int]) -> None:
+        """Takes segments from the list; the records with these keys are in none from now on."""
+        self._connection.executemany(
+            "delete from segments where name = ?", [(name,) for name in names]
+        )
+        self._log(keys, VECTOR | CELLS)
+        self._connection.execute("update head set generation = generation + 1")
+        self._finish()
+
+    def fold_ids(self) -> None:
+        """Moves all ids to the large table."""
+        self._fold_ids(least=0)
+        self._finish()
+
+    def _fold_ids(self, least: int | None = None) -> None:
+        if self.head.next_key - self.head.folded > (FOLD_IDS if least is None else least):
             self.head.folded = self.head.next_key
             self._connection.execute("insert into ids select hash, key from recent_ids")
             self._connection.execute("delete from recent_ids")

@@ -87,6 +87,11 @@ class SealedVectors:
     def __len__(self) -> int:
         return len(self._index)
 
+    @property
+    def space(self) -> Space:
+        """The space that the estimates are about."""
+        return self._frame.space
+
     def candidates(
         self, query: NDArray[np.float32], count: int, allowed: Mask | None
     ) -> Candidates:
