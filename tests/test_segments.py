@@ -310,3 +310,36 @@ def test_a_program_that_is_no_python_builds_in_a_thread(
     thread.start()
     thread.wait()
     assert segments_of(folder, address) == [(50, 0)]
+
+
+FIRST_SEARCHES = """
+import sys, threading
+import numpy as np
+import vermilion
+
+collection = vermilion.PersistentClient(sys.argv[1]).get_collection("things", None)
+queries = np.random.default_rng(0).normal(size=(16, 384)).astype(np.float32)
+start = threading.Barrier(16)
+
+def ask(number):
+    start.wait()
+    where = {"n": {"$lt": 4000}} if number % 2 else None
+    collection.query(query_embeddings=queries[number : number + 1], where=where, include=[])
+
+threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_first_searches_of_many_threads_do_not_wait_for_each_other(
+    disk: LocalEngine, folder: Path
+) -> None:
+    address = make(disk, space="cosine")
+    disk.add(address, real_batch(6000))
+    seal(folder, address)
+    for _ in range(3):
+        command = [sys.executable, "-c", FIRST_SEARCHES, str(folder)]
+        subprocess.run(command, check=True, timeout=60)

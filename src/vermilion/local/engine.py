@@ -310,8 +310,7 @@ class LocalEngine:
         """See Engine.check."""
         damage = self._catalogue.damage() if deep else []
         found = [Problem(None, None, "file", text) for text in damage]
-        infos = self._catalogue.every_collection()
-        for info in infos:
+        for info in self._catalogue.every_collection():
             try:
                 found += self._check(info, deep)
             except NotFoundError:  # deleted since

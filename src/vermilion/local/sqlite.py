@@ -273,7 +273,7 @@ class Database:
             length = os.stat(f"{self._path}-wal").st_size
         except OSError:
             return
-        if length < WAL_BYTES:
+        if length <= WAL_BYTES:  # a WAL that starts over is cut to exactly this
             return
         connection.set_busy_timeout(CHECKPOINT_BUSY_MS)
         try:

@@ -83,6 +83,16 @@ class SealedVectors:
             raise CacheDamaged(f"codes cannot be read: {error}") from error
         if len(self._index) != values["rows"]:
             raise CacheDamaged("codes and header do not agree")
+        self._warm_up(blocks.array("centre"))
+
+    def _warm_up(self, query: NDArray[np.float32]) -> None:
+        """Runs the first searches while nobody else can.
+
+        turbovec 1.1.2 lays its codes out in the first search, on the threads of a pool: two first
+        searches at once can take each other's work and wait for each other for ever.
+        """
+        for allowed in (None, np.ones(len(self), np.bool_)):
+            self.candidates(query, 1, allowed)
 
     def __len__(self) -> int:
         return len(self._index)
