@@ -283,6 +283,7 @@ class Client:
         get_or_create: bool,
     ) -> tuple[Collection, bool]:
         name = check_collection_name(name)
+        _check_schema(schema)
         checked = check_collection_metadata(metadata)
         function = _chosen_function(embedding_function, configuration)
         info, new = self._engine.create_collection(
@@ -291,7 +292,6 @@ class Client:
             self.database,
             configuration=_configuration(configuration, checked, function),
             metadata=checked,
-            schema=schema,
             get_or_create=get_or_create,
         )
         return self._collection(info, function, data_loader), new
@@ -383,6 +383,19 @@ def _chosen_function(given: Any, configuration: Any) -> Any:
     if given is not None:
         check_signature(given)
     return given
+
+
+def _check_schema(schema: Any) -> None:
+    """Raises ValueError for a schema that asks for something else than every collection has."""
+    if schema is None:
+        return
+    from vermilion.schema import Schema  # a large module that few programs need
+
+    if schema != Schema():
+        raise ArgumentValueError(
+            "Index schemas other than the default one are not available in this release: pass "
+            "configuration= for the distance and the parameters of the vector index"
+        )
 
 
 def _configuration(
