@@ -48,19 +48,19 @@ def _row(
 PARAMETERS: dict[str, Parameter] = {
     "ef_construction": _row(
         int, 1, 10_000, "hnsw:construction_ef", mutable=False, returned=True,
-        says="how many neighbours are weighed for each record while a graph is built",
+        says="kept for Chroma's clients; no graph is built",
     ),
     "ef_search": _row(
         int, 1, 10_000, "hnsw:search_ef", mutable=True, returned=True,
-        says="the least number of candidates that a search in a graph keeps",
+        says="the least number of candidates in large collections, unless it is the default",
     ),
     "max_neighbors": _row(
         int, 2, 2_048, "hnsw:M", mutable=True, returned=True,
-        says="how many neighbours each record has in a graph, from the next build on",
+        says="kept for Chroma's clients; no graph is built",
     ),
     "num_threads": _row(
         int, 0, 1_024, "hnsw:num_threads", mutable=True, returned=False,
-        says="how many threads a build and a batch of queries may use; 0: as many as processors",
+        says="kept for Chroma's clients; 0 and none mean as many as processors",
     ),
     "batch_size": _row(
         int, 0, 10**9, "hnsw:batch_size", mutable=True, returned=False,
