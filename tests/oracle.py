@@ -33,6 +33,10 @@ class Row:
     metadata: dict[str, Any] | None
 
 
+# A column of a batch, and the field of a row.
+COLUMNS = {"documents": "document", "uris": "uri", "metadatas": "metadata"}
+
+
 class Oracle:
     """The records of a collection by id, in the order of insertion."""
 
@@ -91,6 +95,7 @@ class Oracle:
             if id not in self.rows:
                 continue
             before = after = self.rows[id]
+            after = replace(after, **{COLUMNS[column]: None for column in batch.clear})
             if batch.vectors is not None and _with_vector(batch)[place]:
                 after = replace(after, vector=tuple(batch.vectors[place].tolist()))
             if batch.documents and batch.documents[place] is not None:

@@ -28,7 +28,7 @@ LOCAL = """
 """
 EMBEDDINGS = "embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default"
 DOORS = """
-    embedder results collection settings sharing client admin
+    embedder results frames collection settings sharing client admin
     data_loaders batches distance_functions auth_types system api_types api_configuration compat
     demo maintenance cli __init__ __main__
 """

@@ -5,8 +5,6 @@ The numbers are those of the list of faults that was drawn up from Chroma 1.5.9.
      9  CloudClient sends a key that is the text "None"      a matter of the HTTP client
     25  no $regex, $exists, $not on metadata; no order of    kept: filters mean the same in both
         strings; $and and $or need two parts
-    26  no way to clear a document or a uri; update(uris)    kept: None means "not given"
-        embeds nothing
     28  HTTP clients leak sockets and have no timeout        a matter of the HTTP client
     30  names with "/" over HTTP; the server's version       a matter of the HTTP client
     31  names and validation of functions that we lack       nothing to test
@@ -381,6 +379,50 @@ def test_26_upsert_loads_uris(client: Client) -> None:
     notes = empty(client, data_loader=load)
     notes.upsert(ids=["a"], uris=["abc"])
     assert notes.query([[5.0, 1.0]])["distances"] == [[0.0]]
+
+
+def test_26_update_loads_uris_where_there_is_a_loader(client: Client) -> None:
+    notes = empty(client, data_loader=load)
+    notes.add(ids=["a"], uris=["abc"])
+    notes.update(ids=["a"], uris=["abcdef"])
+    assert notes.query([[8.0, 1.0]], include=["distances", "uris"])["uris"] == [["abcdef"]]
+    assert notes.query([[8.0, 1.0]])["distances"] == [[0.0]]
+
+
+def test_26_update_only_notes_uris_where_there_is_no_loader(client: Client) -> None:
+    notes = empty(client)
+    notes.add(ids=["a"], embeddings=[[1.0, 1.0]], uris=["u"])
+    notes.update(ids=["a"], uris=["v"])
+    assert notes.get(include=["uris"])["uris"] == ["v"]
+    assert notes.query([[1.0, 1.0]])["distances"] == [[0.0]]
+
+
+@pytest.mark.parametrize("change", ["update", "upsert"])
+def test_26_a_document_and_a_uri_can_be_cleared(client: Client, change: str) -> None:
+    notes = empty(client)
+    notes.add(ids=["a", "b"], embeddings=[[1.0], [2.0]], documents=["x", "y"], uris=["u", "v"])
+    getattr(notes, change)(ids=["a"], clear=["documents", "uris"])
+    found = notes.get(include=["documents", "uris", "embeddings"])
+    assert (found["documents"], found["uris"]) == ([None, "y"], [None, "v"])
+    assert np.array_equal(found["embeddings"], [[1.0], [2.0]])
+    assert notes.get(where_document={"$contains": "x"})["ids"] == []
+
+
+@pytest.mark.parametrize("change", ["update", "upsert"])
+def test_26_metadata_can_be_replaced_as_a_whole(client: Client, change: str) -> None:
+    notes = filled(client)
+    getattr(notes, change)(ids=["a", "b"], metadatas=[{"new": 1}, None], clear=["metadatas"])
+    assert notes.get(ids=["a", "b"])["metadatas"] == [{"new": 1}, None]
+    assert notes.get(where={"new": 1})["ids"] == ["a"]
+
+
+@pytest.mark.parametrize("clear", ["documents", ["embeddings"], ["ids"], 1], ids=str)
+def test_26_only_columns_that_may_be_empty_can_be_cleared(client: Client, clear: Any) -> None:
+    notes = filled(client)
+    before = notes.get()
+    with pytest.raises((TypeError, ValueError), match=r"Expected clear .* in update\."):
+        notes.update(ids=["a"], documents=["new"], clear=clear)
+    assert notes.get() == before
 
 
 # ── 27 to 34 ─────────────────────────────────────────────────────────────────────────────────────

@@ -27,7 +27,7 @@ from vermilion.local import builder, compactor, search
 from vermilion.local.engine import LocalEngine
 from vermilion.local.segment import FOLDER
 from vermilion.local.store import RECORDS
-from vermilion.records import Batch
+from vermilion.records import CLEARABLE, Batch
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, Problem
 from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, parse
 from words import make
@@ -56,6 +56,9 @@ COLUMNS = st.sets(st.sampled_from(["vectors", "documents", "uris", "metadatas"])
 WINDOW = st.none() | st.integers(0, 6)
 
 
+CLEARED = st.just(frozenset[str]()) | st.frozensets(st.sampled_from(CLEARABLE))
+
+
 @st.composite
 def batches(draw: Any, dimension: int, *, all_vectors: bool, changes: bool) -> Batch:
     """Rows with any of the columns; `changes` may delete keys of the metadata."""
@@ -78,6 +81,7 @@ def batches(draw: Any, dimension: int, *, all_vectors: bool, changes: bool) -> B
         column(st.none() | st.sampled_from(TEXTS)),
         column(st.none() | st.sampled_from(TEXTS)),
         column(CHANGES if changes else METADATA),
+        draw(CLEARED) if changes else frozenset(),
     )
 
 

@@ -5,7 +5,7 @@ Method for method the collection that Chroma's users know: columns in, columns o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -26,6 +26,7 @@ from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.names import check_collection_metadata, check_collection_name
 from vermilion.records import (
     as_list,
+    check_clear,
     check_columns,
     check_count,
     check_include,
@@ -174,6 +175,8 @@ class Collection:
         documents: Any = None,
         images: Any = None,
         uris: Any = None,
+        *,
+        clear: Iterable[str] = (),
     ) -> None:
         """Inserts records, or updates those whose id exists, as `update` does.
 
@@ -181,7 +184,8 @@ class Collection:
         """
         with _naming("upsert"):
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
-            batch = columns.batch(self._embedder.vectors(columns, needed=False))
+            vectors = self._embedder.vectors(columns, needed=False)
+            batch = columns.batch(vectors, check_clear(clear))
         self._engine().upsert(self._info.address, batch)
 
     def update(
@@ -192,15 +196,21 @@ class Collection:
         documents: Any = None,
         images: Any = None,
         uris: Any = None,
+        *,
+        clear: Iterable[str] = (),
     ) -> None:
         """Changes what is given of records that exist; unknown ids are left out.
 
-        Metadata is merged key by key, and a key given as None is removed. New documents or images
-        are embedded again.
+        Metadata is merged key by key, and a key given as None is removed. New documents and images
+        are embedded again; so are new uris, where the collection has a data loader.
+
+        `clear` names columns that are emptied first, of "documents", "metadatas" and "uris": what
+        is then given replaces them as a whole, and what is not given is gone. Embeddings stay.
         """
         with _naming("update"):
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
-            batch = columns.batch(self._embedder.vectors_if_any(columns))
+            vectors = self._embedder.vectors_if_any(columns)
+            batch = columns.batch(vectors, check_clear(clear))
         self._engine().update(self._info.address, batch)
 
     def delete(

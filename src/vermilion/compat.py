@@ -166,7 +166,10 @@ TABLE: Mapping[str, Names] = {
             EphemeralClient=ephemeral_client PersistentClient=persistent_client
             """,
         ),
-        ("vermilion.system", "RustClient=rust_client configure get_settings"),
+        (
+            "vermilion.system",
+            "IN_COLAB RustClient=rust_client configure get_settings is_client is_in_colab",
+        ),
         ("vermilion.settings", "Settings"),
         ("vermilion.auth_types", "TokenTransportHeader"),
         ("vermilion.search", "K Key Knn Rrf Search"),
@@ -250,6 +253,9 @@ TABLE: Mapping[str, Names] = {
     "chromadb.execution.expression": (*_SEARCH, ("vermilion.search", "Where")),
     "chromadb.execution.expression.operator": (*_SEARCH, ("vermilion.search", "Where")),
     "chromadb.execution.expression.plan": (("vermilion.search", "Search"),),
+    # What Chroma has there is its own machinery; the paths can be imported.
+    "chromadb.serde": (),
+    "chromadb.telemetry": (),
     "chromadb.types": (
         ("vermilion.engine", "Collection=CollectionInfo"),
         *_FILTER_TYPES,
@@ -272,6 +278,7 @@ TABLE: Mapping[str, Names] = {
             """,
         ),
     ),
+    "chromadb.utils.results": (("vermilion.frames", "get_result_to_df query_result_to_dfs"),),
     "chromadb.utils.embedding_functions.onnx_mini_lm_l6_v2": (
         ("vermilion.embeddings.default", "ONNXMiniLM_L6_V2"),
     ),

@@ -74,13 +74,21 @@ class Embedder:
         return self._embed(columns.documents if columns.images is None else columns.images)
 
     def vectors_if_any(self, columns: Columns) -> Matrix | None:
-        """Vectors for an update: given, or made of new documents or images; uris make none."""
+        """Vectors for an update: given, or made of new documents or images.
+
+        New uris alone are loaded and embedded where there is a data loader; without one they are
+        only noted, and so is a column with an empty cell, which has nothing to load.
+        """
         if columns.vectors is not None:
             return columns.vectors
         if columns.documents is not None and columns.images is not None:
             raise ArgumentValueError("At most one of documents, images may be provided")
         source = columns.documents if columns.images is None else columns.images
-        return None if source is None else self._embed(source)
+        if source is not None:
+            return self._embed(source)
+        if columns.uris is None or self._loader is None or None in columns.uris:
+            return None
+        return self._embed(self._load_all(columns.uris))
 
     def _embed(self, inputs: Any) -> Matrix:
         return self._matrix(self.function(input=inputs))

@@ -198,8 +198,9 @@ class Engine(Protocol):
     def update(self, address: Address, batch: Batch) -> WriteResult:
         """Changes the cells that are given; ids that do not exist are left out.
 
-        A document, uri or vector is replaced. Metadata is merged key by key; None deletes a key. A
-        record keeps its place in the order.
+        A document, uri or vector is replaced. Metadata is merged key by key; None deletes a key.
+        The batch's `clear` empties columns first: a document or uri is then gone unless given, and
+        the metadata are those given. A record keeps its place in the order.
         """
         ...
 

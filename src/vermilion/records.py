@@ -34,7 +34,8 @@ class Batch:
 
     `vectors` is float32 of shape (n, dimension), finite, or None when no row has one. Rows whose
     `has_vector` is False carry none (only `update` takes such rows); `has_vector=None` means all.
-    A None cell of another column means "nothing given"; so does a None column.
+    A None cell of another column means "nothing given"; so does a None column. The columns in
+    `clear` are emptied first in records that exist, whatever is then given for them.
     """
 
     ids: list[str]
@@ -43,6 +44,7 @@ class Batch:
     documents: Sequence[str | None] | None = None
     uris: Sequence[str | None] | None = None
     metadatas: Sequence[Mapping[str, Any] | None] | None = None
+    clear: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,7 +66,9 @@ class Columns:
     uris: list[str | None] | None
     metadatas: list[dict[str, Any] | None] | None
 
-    def batch(self, vectors: NDArray[np.float32] | None) -> Batch:
+    def batch(
+        self, vectors: NDArray[np.float32] | None, clear: frozenset[str] = frozenset()
+    ) -> Batch:
         """These rows with the vectors that were given or computed for them."""
         if vectors is not None and len(vectors) != len(self.ids):
             raise InvalidArgumentError(
@@ -72,7 +76,12 @@ class Columns:
                 f"{len(self.ids)} ids, {len(vectors)} embeddings"
             )
         return Batch(
-            self.ids, vectors, documents=self.documents, uris=self.uris, metadatas=self.metadatas
+            self.ids,
+            vectors,
+            documents=self.documents,
+            uris=self.uris,
+            metadatas=self.metadatas,
+            clear=clear,
         )
 
 
@@ -430,6 +439,21 @@ def check_include(include: object, *, distances: bool) -> list[str]:
         if item == "distances" and not distances:
             raise ArgumentValueError("Include item cannot be one of distances, got distances")
     return [str(item) for item in include]
+
+
+CLEARABLE = ("documents", "metadatas", "uris")
+
+
+def check_clear(clear: object) -> frozenset[str]:
+    """The columns that a change empties first."""
+    if isinstance(clear, str) or not isinstance(clear, list | tuple | set | frozenset):
+        raise ArgumentTypeError(f"Expected clear to be a list, got {clear!r}")
+    for item in clear:
+        if item not in CLEARABLE:
+            raise ArgumentValueError(
+                f"Expected clear item to be one of {', '.join(CLEARABLE)}, got {item!r}"
+            )
+    return frozenset(clear)
 
 
 def check_n_results(n_results: object) -> int:

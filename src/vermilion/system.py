@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,16 @@ def rust_client(
     if path is None:
         return ephemeral_client(settings, tenant, database)
     return persistent_client(path, settings, tenant, database)
+
+
+def is_in_colab() -> bool:
+    """Whether this process is a notebook of Google Colab."""
+    return "google.colab" in sys.modules
+
+
+IN_COLAB = is_in_colab()
+# Chroma has a distribution that is only a client of servers; this is the whole.
+is_client = False
 
 
 _settings = Settings()

@@ -143,13 +143,17 @@ class Transaction(Snapshot):
     def _changed_cells(
         self, batch: Batch, rows: list[tuple[int, int]]
     ) -> list[tuple[int, str | None, str | None, str | None, int]]:
-        if not (batch.documents or batch.uris or batch.metadatas):
+        if not (batch.documents or batch.uris or batch.metadatas or batch.clear):
             return []
         out = []
         keys = np.array([key for _, key in rows], np.int64)
         stored_cells = self._all(self._for_keys(CELLS_OF, keys), keys)
         for (row, key), stored in zip(rows, stored_cells, strict=True):
-            id, document, uri, metadata = stored
+            id, *before = stored
+            document, uri, metadata = (
+                None if column in batch.clear else cell
+                for column, cell in zip(("documents", "uris", "metadatas"), before, strict=True)
+            )
             given_document = batch.documents[row] if batch.documents else None
             given_uri = batch.uris[row] if batch.uris else None
             changes = batch.metadatas[row] if batch.metadatas else None
@@ -158,7 +162,7 @@ class Transaction(Snapshot):
                 uri if given_uri is None else given_uri,
                 merge_metadata(metadata, changes) if changes else metadata,
             )
-            if after != (document, uri, metadata):
+            if after != tuple(before):
                 out.append((key, *after, checksum(id, *after)))
         return out
 
