@@ -210,13 +210,13 @@ def test_segments_are_read_and_none_is_built(disk: LocalEngine, folder: Path) ->
     disk.add(address, numbered(2 * TAIL_ROWS))
     build(folder / "collections" / str(address.collection), "l2")
     disk.add(address, numbered(TAIL_ROWS, 2 * TAIL_ROWS))
-    entry = disk._entries[address.collection].collection
+    entry = disk._handles._entries[address.collection].collection
     assert entry._builder is not None
     entry._builder.wait()
     reader = LocalEngine(folder, read_only=True)
     [hits] = reader.query(address, np.array([[7]], np.float32), 1)
     assert hits.records.ids == ["7"]
-    assert reader._entries[address.collection].collection._builder is None
+    assert reader._handles._entries[address.collection].collection._builder is None
     reader.close()
 
 

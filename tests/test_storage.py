@@ -20,7 +20,8 @@ from vermilion.errors import (
     VersionMismatchError,
 )
 from vermilion.local import sqlite
-from vermilion.local.engine import OPEN_COLLECTIONS, LocalEngine
+from vermilion.local.engine import LocalEngine
+from vermilion.local.handles import OPEN_COLLECTIONS
 from vermilion.types import Address, WriteResult
 from words import ALL, HERE, ids, make, names, numbered, rows, where
 

@@ -6,8 +6,6 @@ records. Any number of engines, in any number of processes, may have it open.
 
 from __future__ import annotations
 
-import shutil
-from collections import OrderedDict
 from collections.abc import Collection as AnyCollection
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,14 +17,14 @@ from uuid import UUID, uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from vermilion import forks
 from vermilion.configuration import Changes, Configuration
 from vermilion.engine import EVERYTHING, CollectionInfo, Column, Selection
-from vermilion.errors import ClosedError, DamagedError, NotFoundError, StorageError
+from vermilion.errors import NotFoundError, StorageError
 from vermilion.local.catalogue import Catalogue
 from vermilion.local.collection import LocalCollection
-from vermilion.local.sqlite import sync_directory
-from vermilion.local.store import RECORDS, Store
+from vermilion.local.folders import Folders
+from vermilion.local.handles import Handles
+from vermilion.local.store import RECORDS
 from vermilion.records import Batch
 from vermilion.types import (
     USUAL,
@@ -47,20 +45,9 @@ from vermilion.version import __version__
 
 # One write is one transaction, however long: the number is what clients are told, no limit here.
 MAX_BATCH_SIZE = 100_000
-# So many collections keep files open: three descriptors and some 200 kB each.
-OPEN_COLLECTIONS = 32
 
 CATALOGUE = "catalogue.db"
 COLLECTIONS = "collections"
-
-
-class _Entry:
-    """A collection that is open, and how many calls are inside it."""
-
-    def __init__(self, address: Address, collection: LocalCollection) -> None:
-        self.address = address
-        self.collection = collection
-        self.users = 0
 
 
 class LocalEngine:
@@ -79,17 +66,17 @@ class LocalEngine:
         """
         self._path = path
         self._read_only = read_only
-        self._durability = durability
-        self._guard = forks.Lock()
-        self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
-        self._closed = False
+        self._folders: Folders | None = None
         if path is not None and not read_only:
             try:
                 (path / COLLECTIONS).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StorageError(f"{path} cannot be opened as a directory: {error}") from error
+        if path is not None:
+            self._folders = Folders(path / COLLECTIONS, durability, read_only=read_only)
         file = None if path is None else path / CATALOGUE
         self._catalogue = Catalogue(file, durability, read_only=read_only)
+        self._handles = Handles(self._catalogue, self._folders, read_only=read_only)
         if not read_only:
             self._sweep()
 
@@ -110,12 +97,7 @@ class LocalEngine:
 
     def close(self) -> None:
         """See Engine.close."""
-        with self._guard:
-            self._closed = True
-            entries = list(self._entries.values())
-            self._entries.clear()
-        for entry in entries:
-            entry.collection.close()
+        self._handles.close()
         self._catalogue.close()
 
     # ── tenants and databases ────────────────────────────────────────────────────────────────────
@@ -203,7 +185,7 @@ class LocalEngine:
             address, name, metadata, replace_metadata, configuration
         )
         if configuration is not None:
-            self._reopen(address)
+            self._handles.reopen(address.collection)
         return self._with_dimension(info)
 
     def delete_collection(self, name: str, tenant: str, database: str) -> None:
@@ -248,7 +230,7 @@ class LocalEngine:
         offset: int | None = None,
     ) -> Records:
         """See Engine.get."""
-        with self._collection(address) as collection:
+        with self._handles.using(address) as collection:
             return collection.get(selection, columns, limit, offset)
 
     def query(
@@ -261,7 +243,7 @@ class LocalEngine:
         effort: Effort = USUAL,
     ) -> list[Hits]:
         """See Engine.query."""
-        with self._collection(address) as collection:
+        with self._handles.using(address) as collection:
             return collection.query(vectors, k, selection, columns, effort)
 
     def explain(
@@ -273,7 +255,7 @@ class LocalEngine:
         effort: Effort = USUAL,
     ) -> Explanation:
         """See Engine.explain."""
-        with self._collection(address) as collection:
+        with self._handles.using(address) as collection:
             return collection.explain(vectors, k, selection, effort)
 
     def why_not(
@@ -286,22 +268,22 @@ class LocalEngine:
         effort: Effort = USUAL,
     ) -> WhyNot:
         """See Engine.why_not."""
-        with self._collection(address) as collection:
+        with self._handles.using(address) as collection:
             return collection.why_not(id, vector, k, selection, effort)
 
     def indexing_status(self, address: Address) -> IndexingStatus:
         """See Engine.indexing_status."""
-        with self._collection(address) as collection:
+        with self._handles.using(address) as collection:
             return collection.indexing_status()
 
     def flush(self, address: Address) -> None:
         """See Engine.flush."""
-        with self._collection(address) as collection:
+        with self._handles.using(address) as collection:
             collection.flush()
 
     def count(self, address: Address, selection: Selection = EVERYTHING) -> int:
         """See Engine.count."""
-        with self._collection(address) as collection:
+        with self._handles.using(address) as collection:
             return collection.count(selection)
 
     # ── the files ────────────────────────────────────────────────────────────────────────────────
@@ -318,27 +300,25 @@ class LocalEngine:
         return found + self._strays()
 
     def _check(self, info: CollectionInfo, deep: bool) -> list[Problem]:
-        if self._path is not None:
-            folder = self._folder(info.id)
-            if folder.exists() and any(folder.iterdir()) and not (folder / RECORDS).exists():
-                self._catalogue.get_collection_by_id(info.address)
-                detail = f"{folder / RECORDS} is missing"
-                return [Problem(info.id, info.name, "file", detail)]
-        with self._collection(info.address) as collection:
+        if self._folders is not None and self._folders.lacks_records(info.id):
+            self._catalogue.get_collection_by_id(info.address)
+            detail = f"{self._folders.of(info.id) / RECORDS} is missing"
+            return [Problem(info.id, info.name, "file", detail)]
+        with self._handles.using(info.address) as collection:
             return [Problem(info.id, info.name, *finding) for finding in collection.check(deep)]
 
     def _strays(self) -> list[Problem]:
         """Folders of collections that nobody knows: they go when the directory is next opened."""
-        if self._path is None:
+        if self._folders is None:
             return []
         with self._catalogue.exclusive():
-            strays = self._found_on_disk() - self._catalogue.collection_ids()
+            strays = self._folders.ids() - self._catalogue.collection_ids()
         detail = "the catalogue does not know this collection"
         return [Problem(id, None, "file", detail, repairable=True) for id in sorted(strays)]
 
     def stats(self, address: Address) -> Stats:
         """See Engine.stats."""
-        with self._collection(address) as collection:
+        with self._handles.using(address) as collection:
             return collection.stats()
 
     def compact(self, address: Address) -> int:
@@ -351,150 +331,39 @@ class LocalEngine:
         infos = self._catalogue.every_collection()
         return [(info.name, self.compact(info.address)) for info in infos]
 
-    # ── open collections ─────────────────────────────────────────────────────────────────────────
+    # ── helpers ──────────────────────────────────────────────────────────────────────────────────
 
     @contextmanager
     def _changing(self, address: Address) -> Iterator[LocalCollection]:
-        """As _collection, to write; refused before anything is touched."""
+        """The collection, to write to; refused before anything is touched."""
         if self._read_only:
             raise StorageError(f"{self._path} was opened read-only: nothing can be written")
-        with self._collection(address) as collection:
+        with self._handles.using(address) as collection:
             yield collection
 
-    @contextmanager
-    def _collection(self, address: Address) -> Iterator[LocalCollection]:
-        entry = self._enter(address)
-        try:
-            yield entry.collection
-        except NotFoundError:
-            self._forget(entry)
-            raise
-        except (StorageError, ClosedError):
-            # A collection that was deleted meanwhile has no file any more: the catalogue knows.
-            self._catalogue.get_collection_by_id(address)
-            raise
-        finally:
-            for idle in self._leave(entry):
-                idle.close()
-
-    def _enter(self, address: Address) -> _Entry:
-        with self._guard:
-            if self._closed:
-                raise ClosedError("This client was closed; make a new one to go on")
-            entry = self._entries.get(address.collection)
-            if entry is None:
-                entry = _Entry(address, self._open(address))
-                self._entries[address.collection] = entry
-            if entry.address != address:
-                raise NotFoundError(f"Collection [{address.collection}] does not exist")
-            self._entries.move_to_end(address.collection)
-            entry.users += 1
-            return entry
-
-    def _leave(self, entry: _Entry) -> list[LocalCollection]:
-        """Ends one use; returns collections that were not used for long, to be closed."""
-        with self._guard:
-            entry.users -= 1
-            surplus = len(self._entries) - OPEN_COLLECTIONS
-            if self._path is None or surplus <= 0:
-                return []
-            idle = [id for id, other in self._entries.items() if not other.users][:surplus]
-            return [self._entries.pop(id).collection for id in idle]
-
-    def _reopen(self, address: Address) -> None:
-        """Has the next call open the collection anew, with what is configured now."""
-        with self._guard:
-            entry = self._entries.get(address.collection)
-            if self._path is None or entry is None:
-                return
-        self._forget(entry)
-
-    def _forget(self, entry: _Entry) -> None:
-        """Gives up a collection deleted by another process: while it is open it takes space."""
-        with self._guard:
-            if self._entries.get(entry.address.collection) is entry:
-                del self._entries[entry.address.collection]
-        entry.collection.close()
-
-    def _open(self, address: Address) -> LocalCollection:
-        info = self._catalogue.get_collection_by_id(address)
-        find = self._find_in_memory if self._path is None else self._find_file
-        return LocalCollection(
-            info.configuration.hnsw,
-            lambda make, dimension: find(address, make, dimension),
-            None if self._path is None else self._folder(address.collection),
-            seal=not self._read_only,
-        )
-
-    def _find_in_memory(self, address: Address, make: bool, dimension: int | None) -> Store | None:
-        self._catalogue.get_collection_by_id(address)
-        return Store.in_memory(str(address.collection)) if make else None
-
-    def _find_file(self, address: Address, make: bool, dimension: int | None) -> Store | None:
-        path = self._folder(address.collection) / RECORDS
-        if not path.exists():
-            if not make:
-                self._catalogue.get_collection_by_id(address)
-                return None
-            with self._catalogue.exclusive():  # nobody deletes the collection meanwhile
-                self._catalogue.get_collection_by_id(address)
-                if not path.exists():
-                    path.parent.mkdir(exist_ok=True)
-                    sync_directory(path.parent.parent)
-                    Store.create(path, dimension)
-        id = str(address.collection)
-        return Store.open(path, id, self._durability, read_only=self._read_only)
-
     def _with_dimension(self, info: CollectionInfo) -> CollectionInfo:
-        if self._path is not None and not (self._folder(info.id) / RECORDS).exists():
+        if self._folders is not None and not self._folders.has_records(info.id):
             return info
         try:
-            with self._collection(info.address) as collection:
+            with self._handles.using(info.address) as collection:
                 return replace(info, dimension=collection.dimension())
         except NotFoundError:  # deleted since it was looked up
             return info
 
-    # ── deleted collections ──────────────────────────────────────────────────────────────────────
-
     def _discard(self, id: UUID) -> None:
         """Removes the records of a collection that is no longer in the catalogue."""
-        with self._guard:
-            entry = self._entries.pop(id, None)
-        if self._path is not None and (self._folder(id) / RECORDS).exists():
-            self._mark_dropped(id)
-        if entry is not None:
-            entry.collection.close()
-        if self._path is not None:
-            # What cannot be removed now, because somebody reads it, goes when it is swept.
-            shutil.rmtree(self._folder(id), ignore_errors=True)
-
-    def _mark_dropped(self, id: UUID) -> None:
-        """Tells whoever has the file open, here or in another process, that it is no more."""
-        store = Store.open(self._folder(id) / RECORDS, str(id), self._durability)
-        with suppress(StorageError, DamagedError):  # a file that cannot be read is removed, too
-            store.drop()
-        store.close()
+        handle = self._handles.take(id)
+        if self._folders is not None:
+            self._folders.drop(id)
+        if handle is not None:
+            handle.close()
+        if self._folders is not None:
+            self._folders.remove(id)
 
     def _sweep(self) -> None:
         """Removes folders that a process left behind when it died while deleting."""
-        if self._path is None:
+        if self._folders is None:
             return
         with self._catalogue.exclusive():
-            for id in self._found_on_disk() - self._catalogue.collection_ids():
+            for id in self._folders.ids() - self._catalogue.collection_ids():
                 self._discard(id)
-
-    def _found_on_disk(self) -> set[UUID]:
-        assert self._path is not None, "only a database on disk has folders"
-        folders = (self._path / COLLECTIONS).iterdir()
-        return {UUID(folder.name) for folder in folders if _is_id(folder.name)}
-
-    def _folder(self, id: UUID) -> Path:
-        assert self._path is not None, "only a database on disk has folders"
-        return self._path / COLLECTIONS / str(id)
-
-
-def _is_id(name: str) -> bool:
-    try:
-        return str(UUID(name)) == name
-    except ValueError:
-        return False
