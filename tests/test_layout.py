@@ -26,10 +26,16 @@ LOCAL = """
     local.indexer local.search local.planner local.explain
     local.folders local.catalogue local.collection local.handles local.engine local.salvage
 """
-EMBEDDINGS = "embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default"
+EMBEDDINGS = """
+    embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default
+    embeddings.transport embeddings.shapes embeddings.hosted embeddings.google
+    embeddings.openai_like
+    embeddings.providers embeddings.installed embeddings.lookup
+"""
 DOORS = """
     embedder results frames collection settings sharing client admin
-    data_loaders batches distance_functions auth_types system api_types api_configuration compat
+    data_loaders batches utils.embedding_functions distance_functions auth_types system
+    api_types api_configuration compat
     demo maintenance cli __init__ __main__
 """
 READING_ORDER = f"{WORDS} {LOCAL} {EMBEDDINGS} {DOORS}".split()
@@ -42,6 +48,11 @@ FACES = {
     "local.index.base",
     "embeddings.base",
     "embeddings.default",
+    "embeddings.openai_like",
+    "embeddings.providers",
+    "embeddings.google",
+    "embeddings.installed",
+    "embeddings.lookup",
 }
 
 

@@ -16,10 +16,10 @@ from vermilion.embeddings.base import (
     EmbeddingFunction,
     check_change,
     check_same,
-    config_to_embedding_function,
     stored_form,
 )
 from vermilion.embeddings.default import DefaultEmbeddingFunction
+from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.errors import ArgumentValueError
 from vermilion.types import Space
 

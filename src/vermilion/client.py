@@ -15,10 +15,10 @@ from vermilion.configuration import Configuration, for_new_collection
 from vermilion.embeddings.base import (
     check_same,
     check_signature,
-    config_to_embedding_function,
     stored_form,
 )
 from vermilion.embeddings.default import DefaultEmbeddingFunction
+from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine
 from vermilion.errors import (
     ArgumentTypeError,

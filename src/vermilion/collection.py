@@ -18,9 +18,9 @@ from vermilion.embedder import Embedder
 from vermilion.embeddings.base import (
     check_change,
     check_signature,
-    config_to_embedding_function,
     stored_form,
 )
+from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.names import check_collection_metadata, check_collection_name

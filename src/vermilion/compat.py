@@ -153,6 +153,40 @@ _RECORDED: Names = (
     ("vermilion.types", "UserIdentity"),
 )
 
+# The modules that have one function each, or those of one maker.
+_FUNCTION_MODULES: Mapping[str, tuple[str, str]] = {
+    module: ("vermilion.utils.embedding_functions", names)
+    for module, names in {
+        "amazon_bedrock_embedding_function": "AmazonBedrockEmbeddingFunction",
+        "baseten_embedding_function": "BasetenEmbeddingFunction",
+        "chroma_cloud_qwen_embedding_function": "ChromaCloudQwenEmbeddingFunction",
+        "chroma_langchain_embedding_function": "ChromaLangchainEmbeddingFunction",
+        "cloudflare_workers_ai_embedding_function": "CloudflareWorkersAIEmbeddingFunction",
+        "cohere_embedding_function": "CohereEmbeddingFunction",
+        "google_embedding_function": """
+            GoogleGeminiEmbeddingFunction GoogleGenaiEmbeddingFunction
+            GoogleGenerativeAiEmbeddingFunction GooglePalmEmbeddingFunction
+            GoogleVertexEmbeddingFunction
+        """,
+        "huggingface_embedding_function": "HuggingFaceEmbeddingFunction HuggingFaceEmbeddingServer",
+        "instructor_embedding_function": "InstructorEmbeddingFunction",
+        "jina_embedding_function": "JinaEmbeddingFunction",
+        "mistral_embedding_function": "MistralEmbeddingFunction",
+        "morph_embedding_function": "MorphEmbeddingFunction",
+        "nomic_embedding_function": "NomicEmbeddingFunction",
+        "ollama_embedding_function": "OllamaEmbeddingFunction",
+        "onnx_mini_lm_l6_v2": "ONNXMiniLM_L6_V2",
+        "open_clip_embedding_function": "OpenCLIPEmbeddingFunction",
+        "openai_embedding_function": "OpenAIEmbeddingFunction",
+        "perplexity_embedding_function": "PerplexityEmbeddingFunction",
+        "roboflow_embedding_function": "RoboflowEmbeddingFunction",
+        "sentence_transformer_embedding_function": "SentenceTransformerEmbeddingFunction",
+        "text2vec_embedding_function": "Text2VecEmbeddingFunction",
+        "together_ai_embedding_function": "TogetherAIEmbeddingFunction",
+        "voyageai_embedding_function": "VoyageAIEmbeddingFunction",
+    }.items()
+}
+
 # ── the paths ────────────────────────────────────────────────────────────────────────────────────
 
 TABLE: Mapping[str, Names] = {
@@ -268,20 +302,20 @@ TABLE: Mapping[str, Names] = {
     ),
     "chromadb.utils.distance_functions": (("vermilion.distance_functions", "cosine ip l2"),),
     "chromadb.utils.embedding_functions": (
-        *_EMBEDDING,
-        ("vermilion.embeddings.default", "ONNXMiniLM_L6_V2"),
+        *_FUNCTION_MODULES.values(),
         (
-            "vermilion.embeddings.base",
+            "vermilion.utils.embedding_functions",
             """
-            config_to_embedding_function get_builtins known_embedding_functions
-            register_embedding_function
+            DefaultEmbeddingFunction EmbeddingFunction config_to_embedding_function get_builtins
+            known_embedding_functions register_embedding_function
             """,
         ),
     ),
     "chromadb.utils.results": (("vermilion.frames", "get_result_to_df query_result_to_dfs"),),
-    "chromadb.utils.embedding_functions.onnx_mini_lm_l6_v2": (
-        ("vermilion.embeddings.default", "ONNXMiniLM_L6_V2"),
-    ),
+    **{
+        f"chromadb.utils.embedding_functions.{module}": (names,)
+        for module, names in _FUNCTION_MODULES.items()
+    },
 }
 
 # ── installing ───────────────────────────────────────────────────────────────────────────────────

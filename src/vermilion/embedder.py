@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vermilion.embeddings.base import as_vectors, config_to_embedding_function
+from vermilion.embeddings.base import as_vectors
 from vermilion.embeddings.default import DefaultEmbeddingFunction
+from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.errors import ArgumentValueError
 from vermilion.records import Columns
 from vermilion.types import DataLoader

@@ -14,13 +14,16 @@
     └── InternalError                   something broke that is not the caller's fault
         ├── StorageError                the disk is full, read-only, locked or gone
         ├── ClosedError                 the client was closed; also a RuntimeError
-        └── DamagedError                stored bytes are not what was written
+        ├── DamagedError                stored bytes are not what was written
+        └── EmbeddingError              a provider of embeddings failed
 
 The names and statuses are those of Chroma, so that existing `except` clauses keep working. Where
 Chroma raises a less helpful class than it could, ours derives from both.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class VermilionError(Exception):
@@ -179,6 +182,23 @@ class InternalError(VermilionError):
 
     status = 500
     label = wire = "InternalError"
+
+
+class EmbeddingError(InternalError):
+    """A provider of embeddings could not be reached, refused, or answered something else."""
+
+    status = 502
+
+    def __init__(self, provider: str, provider_status: int | None, words: str) -> None:
+        """`provider_status` is the HTTP status of the provider's answer, None without one."""
+        said = "" if provider_status is None else f" answered {provider_status}"
+        super().__init__(f"Embedding provider {provider}{said}: {words}")
+        self.provider = provider
+        self.provider_status = provider_status
+        self.words = words
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.provider, self.provider_status, self.words)
 
 
 class AlreadyExistsError(UniqueConstraintError, InternalError):

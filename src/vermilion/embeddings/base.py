@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from vermilion.errors import ArgumentValueError
@@ -132,7 +132,8 @@ def check_signature(function: object) -> None:
 
 known_embedding_functions: dict[str, Any] = {}
 
-_BUILTIN: set[str] = set()
+# The class names of those that come with the package.
+builtins: set[str] = set()
 
 
 def register_embedding_function(kind: Any = None) -> Any:
@@ -152,33 +153,14 @@ def register_embedding_function(kind: Any = None) -> Any:
     return kind
 
 
-def register_builtin(kind: Any) -> Any:
-    """As register_embedding_function, for the ones that come with the package."""
-    _BUILTIN.add(kind.__name__)
-    return register_embedding_function(kind)
+def register_builtin(kind: Any, *names: str) -> Any:
+    """As register_embedding_function, for the ones that come with the package.
 
-
-def get_builtins() -> set[str]:
-    """The class names of the embedding functions that come with the package."""
-    return set(_BUILTIN)
-
-
-def config_to_embedding_function(form: Mapping[str, Any]) -> EmbeddingFunction[Any]:
-    """The function that a stored name and config stand for.
-
-    Raises ValueError when no function of that name is registered in this process.
+    Under these names, too: what other clients call it.
     """
-    if "name" not in form:
-        raise ArgumentValueError(f"Embedding function name not found in config: {dict(form)}")
-    name = form["name"]
-    kind = known_embedding_functions.get(name)
-    if kind is None:
-        raise ArgumentValueError(
-            f"Embedding function {name} not found. Add @register_embedding_function decorator to "
-            "the class definition and import it, or pass embedding_function= to get_collection"
-        )
-    function: EmbeddingFunction[Any] = kind.build_from_config(form.get("config") or {})
-    return function
+    builtins.add(kind.__name__)
+    known_embedding_functions.update(dict.fromkeys(names, kind))
+    return register_embedding_function(kind)
 
 
 # ── what is stored ───────────────────────────────────────────────────────────────────────────────

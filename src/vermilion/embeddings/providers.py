@@ -1,0 +1,318 @@
+"""The providers of embeddings: a row each. Classes, stored names, docs and tests come of it.
+
+The wire formats are the providers' own, as their documentation has them; the parameters and their
+defaults are those of Chroma's functions of the same names. `batch` is the provider's limit where
+one is documented, else what is asked for at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+from vermilion.embeddings.google import (
+    GoogleGeminiEmbeddingFunction,
+    GoogleGenerativeAiEmbeddingFunction,
+    GooglePalmEmbeddingFunction,
+    GoogleVertexEmbeddingFunction,
+)
+from vermilion.embeddings.hosted import (
+    KEY,
+    REQUIRED,
+    Parameter,
+    Provider,
+    header,
+    key_variable,
+    make_class,
+    model,
+    no_key,
+    optional_key,
+    query_task,
+)
+from vermilion.embeddings.openai_like import (
+    BasetenEmbeddingFunction,
+    JinaEmbeddingFunction,
+    MistralEmbeddingFunction,
+    MorphEmbeddingFunction,
+    OpenAIEmbeddingFunction,
+    PerplexityEmbeddingFunction,
+    TogetherAIEmbeddingFunction,
+    VoyageAIEmbeddingFunction,
+)
+from vermilion.embeddings.shapes import (
+    Items,
+    Values,
+    at,
+    encoded_image,
+    is_image,
+    list_body,
+    text_body,
+)
+from vermilion.types import Space
+
+# ── a list in, a list out ────────────────────────────────────────────────────────────────────────
+
+_COHERE_SPACES: dict[str, tuple[Space, ...]] = {
+    "embed-english-v2.0": ("cosine",),
+    "embed-english-light-v2.0": ("cosine",),
+    "embed-multilingual-v2.0": ("ip",),
+}
+
+
+def _cohere_body(values: Values, items: Items, query: bool) -> dict[str, Any]:
+    if any(map(is_image, items)):
+        images = [f"data:image/png;base64,{encoded_image(item)}" for item in items]
+        return {"model": values["model_name"], "images": images, "input_type": "image"}
+    task = (values["query_task"] if query else None) or "search_document"
+    return {"model": values["model_name"], "texts": list(items), "input_type": task}
+
+
+CohereEmbeddingFunction = make_class(
+    Provider(
+        names=("cohere",),
+        class_name="CohereEmbeddingFunction",
+        title="Cohere",
+        parameters=(KEY, model("large"), key_variable("CHROMA_COHERE_API_KEY"), query_task()),
+        prefers="COHERE_API_KEY",
+        base="https://api.cohere.com/v1",
+        path="/embed",
+        asks=_cohere_body,
+        reads=at("embeddings"),
+        batch=96,
+        images="either",
+        space=lambda values: _COHERE_SPACES.get(values["model_name"], ("cosine", "l2", "ip")),
+        example={"model_name": "embed-english-v3.0", "query_task": "search_query"},
+    )
+)
+
+
+def _origin(row: Provider, values: Values, items: Items) -> str:
+    """Where Ollama listens: old configurations name a path of its API as well."""
+    base = row.base_url(values)
+    if base.endswith("/api/embeddings"):
+        base = f"{urlsplit(base).scheme}://{urlsplit(base).netloc}"
+    return base + row.path
+
+
+OllamaEmbeddingFunction = make_class(
+    Provider(
+        names=("ollama",),
+        class_name="OllamaEmbeddingFunction",
+        title="a model served by Ollama",
+        parameters=(
+            Parameter("url", "http://localhost:11434"),
+            model("chroma/all-minilm-l6-v2-f32"),
+            Parameter("timeout", 60, kind="integer"),
+        ),
+        base="http://localhost:11434",
+        path="/api/embed",
+        override="url",
+        url=_origin,
+        key=no_key,
+        asks=list_body("input", "model_name"),
+        reads=at("embeddings"),
+        batch=512,
+        example={"model_name": "nomic-embed-text"},
+    )
+)
+
+
+def _nomic_body(values: Values, items: Items, query: bool) -> dict[str, Any]:
+    body = list_body("texts", "model", ("task_type",))(values, items, query)
+    return {**body, **(values["query_config"] or {})} if query else body
+
+
+NomicEmbeddingFunction = make_class(
+    Provider(
+        names=("nomic",),
+        class_name="NomicEmbeddingFunction",
+        title="Nomic",
+        parameters=(
+            model(name="model"),
+            Parameter("task_type", REQUIRED),
+            Parameter("query_config", REQUIRED, kind="object", nullable=True),
+            key_variable("NOMIC_API_KEY"),
+        ),
+        base="https://api-atlas.nomic.ai/v1",
+        path="/embedding/text",
+        asks=_nomic_body,
+        reads=at("embeddings"),
+        batch=100,
+        example={
+            "model": "nomic-embed-text-v1.5",
+            "task_type": "search_document",
+            "query_config": {"task_type": "search_query"},
+        },
+    )
+)
+
+
+def _cloudflare_url(row: Provider, values: Values, items: Items) -> str:
+    if values["gateway_id"] and row.base_url(values) == row.base:
+        place = "https://gateway.ai.cloudflare.com/v1/{account_id}/{gateway_id}/workers-ai"
+        return place + "/{model_name}"
+    return row.base_url(values) + row.path
+
+
+CloudflareWorkersAIEmbeddingFunction = make_class(
+    Provider(
+        names=("cloudflare_workers_ai", "cloudflare-worker-ai", "cloudflare-workers-ai"),
+        class_name="CloudflareWorkersAIEmbeddingFunction",
+        title="Cloudflare Workers AI",
+        parameters=(
+            model(),
+            Parameter("account_id", REQUIRED),
+            KEY,
+            key_variable("CHROMA_CLOUDFLARE_API_KEY"),
+            Parameter("gateway_id"),
+        ),
+        prefers="CLOUDFLARE_API_KEY",
+        base="https://api.cloudflare.com/client/v4",
+        path="/accounts/{account_id}/ai/run/{model_name}",
+        url=_cloudflare_url,
+        asks=list_body("text"),
+        reads=at("result", "data"),
+        batch=100,
+        example={"model_name": "@cf/baai/bge-m3", "account_id": "your-account"},
+    )
+)
+
+HuggingFaceEmbeddingFunction = make_class(
+    Provider(
+        names=("huggingface",),
+        class_name="HuggingFaceEmbeddingFunction",
+        title="Hugging Face's inference providers",
+        parameters=(
+            KEY,
+            model("sentence-transformers/all-MiniLM-L6-v2"),
+            key_variable("CHROMA_HUGGINGFACE_API_KEY"),
+        ),
+        prefers="HUGGINGFACE_API_KEY",
+        base="https://router.huggingface.co/hf-inference/models",
+        path="/{model_name}/pipeline/feature-extraction",
+        asks=list_body("inputs"),
+        reads=at(),
+        batch=32,
+    )
+)
+
+HuggingFaceEmbeddingServer = make_class(
+    Provider(
+        names=("huggingface_server", "huggingface-server"),
+        class_name="HuggingFaceEmbeddingServer",
+        title="a text-embeddings-inference server of your own",
+        parameters=(Parameter("url", REQUIRED, fixed=True), key_variable(None), KEY),
+        prefers="HUGGINGFACE_API_KEY",
+        base="{url}",
+        path="",
+        override="url",
+        key=optional_key,
+        asks=list_body("inputs"),
+        reads=at(),
+        batch=32,
+        example={"url": "http://localhost:8080/embed"},
+    )
+)
+
+QWEN_INSTRUCTIONS = {
+    "nl_to_code": {
+        "documents": "",
+        "query": "Given a question about coding, retrieval code or passage that can solve "
+        "user's question",
+    }
+}
+
+
+def _qwen_body(values: Values, items: Items, query: bool) -> dict[str, Any]:
+    task, instructions = values["task"], values["instructions"] or {}
+    of_task = instructions.get(task, {}) if task else {}
+    return {"instructions": of_task.get("query" if query else "documents", ""), "texts": [*items]}
+
+
+ChromaCloudQwenEmbeddingFunction = make_class(
+    Provider(
+        names=("chroma-cloud-qwen", "chroma_cloud"),
+        class_name="ChromaCloudQwenEmbeddingFunction",
+        title="Chroma Cloud's Qwen3",
+        parameters=(
+            model(name="model"),
+            Parameter("task", REQUIRED, nullable=True, fixed=True),
+            Parameter("instructions", QWEN_INSTRUCTIONS, kind="object", fixed=True),
+            key_variable("CHROMA_API_KEY"),
+        ),
+        base="https://embed.trychroma.com",
+        path="",
+        url=lambda row, values, items: os.environ.get("CHROMA_EMBED_URL") or row.base_url(values),
+        auth=header("x-chroma-token"),
+        headers=lambda values: {"x-chroma-embedding-model": values["model"]},
+        asks=_qwen_body,
+        reads=at("embeddings"),
+        batch=100,
+        example={"model": "Qwen/Qwen3-Embedding-0.6B", "task": None},
+    )
+)
+
+# ── one input a call ─────────────────────────────────────────────────────────────────────────────
+
+
+def _roboflow_url(row: Provider, values: Values, items: Items) -> str:
+    return row.base_url(values) + ("/clip/embed_image" if is_image(items[0]) else row.path)
+
+
+def _roboflow_body(values: Values, items: Items, query: bool) -> dict[str, Any]:
+    if is_image(items[0]):
+        return {"image": {"type": "base64", "value": encoded_image(items[0], "JPEG")}}
+    return text_body("text")(values, items, query)
+
+
+RoboflowEmbeddingFunction = make_class(
+    Provider(
+        names=("roboflow",),
+        class_name="RoboflowEmbeddingFunction",
+        title="CLIP served by Roboflow",
+        parameters=(
+            KEY,
+            Parameter("api_url", "https://infer.roboflow.com"),
+            key_variable("CHROMA_ROBOFLOW_API_KEY"),
+        ),
+        prefers="ROBOFLOW_API_KEY",
+        base="https://infer.roboflow.com",
+        path="/clip/embed_text",
+        override="api_url",
+        url=_roboflow_url,
+        key_param="api_key",
+        asks=_roboflow_body,
+        reads=at("embeddings"),
+        batch=1,
+        images="mixed",
+    )
+)
+
+# ── the table ────────────────────────────────────────────────────────────────────────────────────
+
+PROVIDERS = tuple(
+    kind.provider
+    for kind in (
+        OpenAIEmbeddingFunction,
+        GoogleGeminiEmbeddingFunction,
+        GoogleGenerativeAiEmbeddingFunction,
+        GoogleVertexEmbeddingFunction,
+        GooglePalmEmbeddingFunction,
+        CohereEmbeddingFunction,
+        CloudflareWorkersAIEmbeddingFunction,
+        HuggingFaceEmbeddingFunction,
+        HuggingFaceEmbeddingServer,
+        JinaEmbeddingFunction,
+        MistralEmbeddingFunction,
+        MorphEmbeddingFunction,
+        OllamaEmbeddingFunction,
+        NomicEmbeddingFunction,
+        RoboflowEmbeddingFunction,
+        TogetherAIEmbeddingFunction,
+        VoyageAIEmbeddingFunction,
+        BasetenEmbeddingFunction,
+        PerplexityEmbeddingFunction,
+        ChromaCloudQwenEmbeddingFunction,
+    )
+)

@@ -1,0 +1,1 @@
+"""See embedding_functions.py."""

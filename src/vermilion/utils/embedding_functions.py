@@ -1,0 +1,90 @@
+"""Every embedding function by its class name, to be imported where Chroma's users look for it."""
+
+from __future__ import annotations
+
+from vermilion.embeddings.base import (
+    EmbeddingFunction,
+    known_embedding_functions,
+    register_embedding_function,
+)
+from vermilion.embeddings.default import (
+    DefaultEmbeddingFunction,
+    ONNXMiniLM_L6_V2,
+)
+from vermilion.embeddings.google import (
+    GoogleGeminiEmbeddingFunction,
+    GoogleGenerativeAiEmbeddingFunction,
+    GooglePalmEmbeddingFunction,
+    GoogleVertexEmbeddingFunction,
+)
+from vermilion.embeddings.installed import (
+    AmazonBedrockEmbeddingFunction,
+    ChromaLangchainEmbeddingFunction,
+    InstructorEmbeddingFunction,
+    OpenCLIPEmbeddingFunction,
+    SentenceTransformerEmbeddingFunction,
+    Text2VecEmbeddingFunction,
+)
+from vermilion.embeddings.lookup import (
+    config_to_embedding_function,
+    get_builtins,
+)
+from vermilion.embeddings.openai_like import (
+    BasetenEmbeddingFunction,
+    JinaEmbeddingFunction,
+    MistralEmbeddingFunction,
+    MorphEmbeddingFunction,
+    OpenAIEmbeddingFunction,
+    PerplexityEmbeddingFunction,
+    TogetherAIEmbeddingFunction,
+    VoyageAIEmbeddingFunction,
+)
+from vermilion.embeddings.providers import (
+    ChromaCloudQwenEmbeddingFunction,
+    CloudflareWorkersAIEmbeddingFunction,
+    CohereEmbeddingFunction,
+    HuggingFaceEmbeddingFunction,
+    HuggingFaceEmbeddingServer,
+    NomicEmbeddingFunction,
+    OllamaEmbeddingFunction,
+    RoboflowEmbeddingFunction,
+)
+
+GoogleGenaiEmbeddingFunction = GoogleGeminiEmbeddingFunction
+
+__all__ = [
+    "EmbeddingFunction",
+    "known_embedding_functions",
+    "register_embedding_function",
+    "DefaultEmbeddingFunction",
+    "ONNXMiniLM_L6_V2",
+    "GoogleGeminiEmbeddingFunction",
+    "GoogleGenerativeAiEmbeddingFunction",
+    "GooglePalmEmbeddingFunction",
+    "GoogleVertexEmbeddingFunction",
+    "GoogleGenaiEmbeddingFunction",
+    "AmazonBedrockEmbeddingFunction",
+    "ChromaLangchainEmbeddingFunction",
+    "InstructorEmbeddingFunction",
+    "OpenCLIPEmbeddingFunction",
+    "SentenceTransformerEmbeddingFunction",
+    "Text2VecEmbeddingFunction",
+    "config_to_embedding_function",
+    "get_builtins",
+    "BasetenEmbeddingFunction",
+    "JinaEmbeddingFunction",
+    "MistralEmbeddingFunction",
+    "MorphEmbeddingFunction",
+    "OpenAIEmbeddingFunction",
+    "PerplexityEmbeddingFunction",
+    "TogetherAIEmbeddingFunction",
+    "VoyageAIEmbeddingFunction",
+    "ChromaCloudQwenEmbeddingFunction",
+    "CloudflareWorkersAIEmbeddingFunction",
+    "CohereEmbeddingFunction",
+    "HuggingFaceEmbeddingFunction",
+    "HuggingFaceEmbeddingServer",
+    "NomicEmbeddingFunction",
+    "OllamaEmbeddingFunction",
+    "RoboflowEmbeddingFunction",
+]
