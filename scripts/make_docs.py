@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from vermilion import cli, errors
 from vermilion.configuration import PARAMETERS, Hnsw
+from vermilion.embeddings.hosted import Provider
+from vermilion.embeddings.providers import PROVIDERS
 from vermilion.where import DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, Operator
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -85,6 +87,42 @@ def commands() -> str:
     )
 
 
+def providers() -> str:
+    """The table of providers of embeddings."""
+    return table(
+        ["class", "stored as", "embeds with", "key from", "inputs a request", "address"],
+        [
+            (
+                f"`{row.class_name}`",
+                f"`{row.name}`",
+                row.title + (" (texts and images)" if row.images else ""),
+                " or ".join(f"`{name}`" for name in _key_variables(row)) or "no key",
+                row.batch,
+                f"`{row.override or 'base_url'}=`, `{row.variable}`",
+            )
+            for row in PROVIDERS
+        ],
+    )
+
+
+def _key_variables(row: Provider) -> list[str]:
+    own = [one.default for one in row.parameters if one.name == "api_key_env_var" and one.default]
+    return [name for name in (row.prefers, *own) if name]
+
+
+def snippets() -> str:
+    """How each function is made."""
+    calls = [_call(row.class_name, row.example) for row in PROVIDERS if not row.retired]
+    return "```python\n" + "\n".join(calls) + "\n```"
+
+
+def _call(name: str, arguments: Mapping[str, object]) -> str:
+    """A call as the formatter writes it: on one line, or with a line for each argument."""
+    told = [f"{key}={value!r}".replace("'", '"') for key, value in arguments.items()]
+    line = f"{name}({', '.join(told)})"
+    return line if len(line) <= 100 else "\n".join([f"{name}(", *(f"    {x}," for x in told), ")"])
+
+
 def schema(name: str) -> str:
     """A .sql file of the package, comments and all."""
     text = (Path(cli.__file__).parent / "local" / name).read_text(encoding="utf-8")
@@ -98,6 +136,8 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "parameters": ("configuration.md", parameters),
     "errors": ("errors.md", error_classes),
     "commands": ("cli.md", commands),
+    "providers": ("embedding-functions.md", providers),
+    "provider-snippets": ("embedding-functions.md", snippets),
     "store-schema": ("storage.md", lambda: schema("store.sql")),
     "catalogue-schema": ("storage.md", lambda: schema("catalogue.sql")),
 }

@@ -4,12 +4,15 @@ import ast
 import hashlib
 import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import vermilion
+from providers_server import KEY, Providers, serving, vector
 
 FOLDER = Path(__file__).parent.parent / "examples" / "collections"
 RUNNER = runpy.run_path(str(FOLDER / "run.py"))
@@ -93,7 +96,7 @@ def names_used(name: str) -> set[str]:
 
 
 def test_only_what_needs_a_server_or_a_key_is_not_run() -> None:
-    needs = {"HttpClient", "OpenAIEmbeddingFunction"}
+    needs = {"HttpClient"}
     assert set(RUNNER["CANNOT_RUN"]) == {
         int(name[:2]) for name in SHA256 if names_used(name) & needs
     }
@@ -102,6 +105,14 @@ def test_only_what_needs_a_server_or_a_key_is_not_run() -> None:
 def test_every_other_example_has_a_test_of_its_own() -> None:
     tested = {int(number) for name in globals() for number in re.findall(r"^test_(\d\d)_", name)}
     assert tested | set(RUNNER["CANNOT_RUN"]) == set(range(1, 24))
+
+
+@pytest.fixture
+def openai(monkeypatch: pytest.MonkeyPatch) -> Iterator[Providers]:
+    """A server that answers as OpenAI does, for the examples that ask it."""
+    with serving() as server:
+        monkeypatch.setenv("VERMILION_OPENAI_BASE_URL", server.base("openai"))
+        yield server
 
 
 # ── what each leaves behind ──────────────────────────────────────────────────────────────────────
@@ -126,6 +137,14 @@ def test_03_stores_the_configuration(tmp_path: Path) -> None:
     run(3, tmp_path)
     hnsw = collection(tmp_path, "test").configuration_json["hnsw"]
     assert (hnsw["space"], hnsw["ef_construction"], hnsw["max_neighbors"]) == ("cosine", 200, 32)
+
+
+def test_05_takes_the_key_from_the_named_variable(
+    tmp_path: Path, openai: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_CUSTOM_OPENAI_KEY", KEY)
+    said = run(5, tmp_path, "print(ef(['x'])[0].tolist(), ef.get_config()['api_key_env_var'])")
+    assert said == f"{vector('x')} MY_CUSTOM_OPENAI_KEY\n"
 
 
 def test_06_registers_a_function_that_collections_remember(tmp_path: Path) -> None:
@@ -222,6 +241,18 @@ def test_19_clones_into_another_distance(tmp_path: Path) -> None:
     spaces = [one.configuration_json["hnsw"]["space"] for one in (source, clone)]
     assert spaces == ["l2", "cosine"]
     assert columns(clone) == columns(source)
+
+
+def test_20_embeds_every_document_with_the_other_function(
+    tmp_path: Path, openai: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    run(20, tmp_path)
+    cloned = collection(tmp_path, "openai_ef_collection")
+    assert cloned.count() == 1000
+    last = cloned.get(ids=["999"], include=["embeddings"])["embeddings"]
+    assert np.array_equal(last, [vector("document 999")])
+    assert cloned.configuration_json["embedding_function"]["name"] == "openai"
 
 
 def test_21_clones_what_matches_both_filters(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
 from vermilion.embeddings.base import (
@@ -52,6 +51,8 @@ def get_builtins() -> set[str]:
 @cache
 def register_all() -> None:
     """Makes every function of this package and of installed ones known; most programs need none."""
+    from importlib.metadata import entry_points  # loads a good deal
+
     import vermilion.embeddings.default
     import vermilion.embeddings.installed
     import vermilion.embeddings.providers  # noqa: F401
