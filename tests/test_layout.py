@@ -15,7 +15,7 @@ ROOT = Path(vermilion.__file__).parent
 WORDS = """
     errors forks types where records names configuration
     keys ranks search schema_config schema_types schema
-    engine version
+    plans engine version
 """
 LOCAL = """
     local.lock local.blocks local.read_only local.sqlite local.rows local.snapshot
@@ -23,7 +23,7 @@ LOCAL = """
     local.index.base local.index.slots local.index.vectors local.index.columns
     local.index.sealed_vectors local.index.sealed_columns local.index.literals local.index.text
     local.segment local.compactor local.builder local.eraser local.segment_checker local.checker
-    local.indexer local.search local.planner local.explain
+    local.indexer local.search local.planner local.explain local.ranking
     local.folders local.catalogue local.collection local.handles local.engine local.salvage
 """
 EMBEDDINGS = """

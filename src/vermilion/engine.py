@@ -10,6 +10,7 @@ Every operation may raise StorageError (the disk), ClosedError (after `close`) a
 from __future__ import annotations
 
 from collections.abc import Collection as AnyCollection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from vermilion.configuration import Changes, Configuration
 from vermilion.records import Batch
+from vermilion.search import Search
 from vermilion.types import (
     USUAL,
     Address,
@@ -28,6 +30,7 @@ from vermilion.types import (
     Hits,
     IndexingStatus,
     Problem,
+    Ranked,
     Records,
     Stats,
     WhyNot,
@@ -246,6 +249,21 @@ class Engine(Protocol):
         Ordered by distance, then insertion. The distance is squared Euclidean for l2, 1 - cosine
         for cosine (1 where a vector is zero), 1 - dot product for ip; float32. `effort` tells
         whether every record has to be measured, or which recall is enough.
+        """
+        ...
+
+    def search(self, address: Address, searches: Sequence[Search]) -> list[Ranked]:
+        """The answer to each search, all of them of one moment.
+
+        The records that pass the filter are scored by the rank, grouped, ordered by score and then
+        insertion, and cut to a page. Each Knn of the rank knows the scores of the `limit` nearest
+        of them: the distance, as in `query`, for "#embedding"; 1 - dot product for a sparse field,
+        of the records that share an index with the query; 1 - BM25 for a text and "#document".
+        Others have its default, or none, and a record that one side of an operator does not know
+        drops out. Without a rank the score is the place in the order of insertion. The columns are
+        those selected, metadata cut to the selected fields.
+
+        Raises InvalidArgumentError for what makes no sense: see `plans.plan`.
         """
         ...
 

@@ -369,6 +369,14 @@ class Hits:
     distances: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """The answer to one search: rows, best first, and a float32 score for each."""
+
+    records: Records
+    scores: NDArray[np.float32]
+
+
 def pages(total: int, size: int) -> Iterator[slice]:
     """Cuts range(total) into slices of at most `size`.
 

@@ -5,7 +5,7 @@ The store's file is made by the first write, so a collection without records cos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Collection as AnyCollection
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vermilion import forks
 from vermilion.configuration import Hnsw
 from vermilion.engine import Column, Selection
-from vermilion.local import compactor, explain, planner
+from vermilion.local import compactor, explain, planner, ranking
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.checker import Finding, check_store
 from vermilion.local.eraser import erasing, forget
@@ -25,13 +25,17 @@ from vermilion.local.segment import FOLDER
 from vermilion.local.snapshot import Head, Keys, no_records
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
+from vermilion.plans import plan
 from vermilion.records import Batch
+from vermilion.search import Search
 from vermilion.types import (
+    USUAL,
     Course,
     Effort,
     Explanation,
     Hits,
     IndexingStatus,
+    Ranked,
     Records,
     Stats,
     WhyNot,
@@ -148,6 +152,16 @@ class LocalCollection:
             self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
             return planner.query(moment, self._wish(k, effort), vectors, selection, columns)
 
+    def search(self, searches: Sequence[Search]) -> list[Ranked]:
+        """See Engine.search."""
+        plans = [plan(search, place) for place, search in enumerate(searches)]
+        opened = self._open(make=False)
+        if opened is None:
+            return [ranking.no_answer(one) for one in plans]
+        with opened[1].reading(ranking.needs(plans)) as moment:
+            self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
+            return [ranking.search(moment, one, self._wish) for one in plans]
+
     def explain(
         self, vectors: NDArray[np.float32], k: int, selection: Selection, effort: Effort
     ) -> Explanation:
@@ -168,7 +182,7 @@ class LocalCollection:
         with opened[1].reading(planner.needs(selection, vectors=True)) as moment:
             return explain.why_not(moment, self._wish(k, effort), vector, selection, id)
 
-    def _wish(self, k: int, effort: Effort) -> Wish:
+    def _wish(self, k: int, effort: Effort = USUAL) -> Wish:
         # The default of a graph's ef_search is no wish of the user: codes need fewer candidates.
         wanted = self._hnsw.ef_search
         floor = FIRST if wanted == Hnsw().ef_search else wanted

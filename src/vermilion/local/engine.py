@@ -7,7 +7,7 @@ records. Any number of engines, in any number of processes, may have it open.
 from __future__ import annotations
 
 from collections.abc import Collection as AnyCollection
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from vermilion.local.folders import Folders
 from vermilion.local.handles import Handles
 from vermilion.local.store import RECORDS
 from vermilion.records import Batch
+from vermilion.search import Search
 from vermilion.types import (
     USUAL,
     Address,
@@ -36,6 +37,7 @@ from vermilion.types import (
     Hits,
     IndexingStatus,
     Problem,
+    Ranked,
     Records,
     Stats,
     WhyNot,
@@ -245,6 +247,11 @@ class LocalEngine:
         """See Engine.query."""
         with self._handles.using(address) as collection:
             return collection.query(vectors, k, selection, columns, effort)
+
+    def search(self, address: Address, searches: Sequence[Search]) -> list[Ranked]:
+        """See Engine.search."""
+        with self._handles.using(address) as collection:
+            return collection.search(searches)
 
     def explain(
         self,
