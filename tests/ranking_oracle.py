@@ -14,8 +14,11 @@ from oracle import Oracle
 from vermilion.engine import Selection
 from vermilion.keys import K
 from vermilion.local.index.base import distances
+from vermilion.local.index.words import word_hash, words
+from vermilion.local.weighing import K1, B
 from vermilion.ranks import Abs, Div, Exp, Knn, Log, Max, Min, Mul, Rank, Rrf, Sub, Sum, Val
 from vermilion.search import Search
+from vermilion.types import SparseVector
 from vermilion.where import parse_where
 
 Known = dict[str, np.float32]
@@ -24,8 +27,10 @@ Known = dict[str, np.float32]
 class RankingOracle:
     """Answers searches about the records of an Oracle."""
 
-    def __init__(self, records: Oracle) -> None:
+    def __init__(self, records: Oracle, *, bm25: bool = False) -> None:
+        """With `bm25` sparse components weigh by their rarity."""
         self.records = records
+        self.bm25 = bm25
 
     def search(self, search: Search) -> list[tuple[str, float]]:
         """Ids and scores, best first."""
@@ -74,10 +79,49 @@ class RankingOracle:
         return {id: measured[id] for id in best}, default
 
     def measured(self, knn: Knn, ids: list[str]) -> Known:
-        assert knn.key == "#embedding"
+        if isinstance(knn.query, str):
+            return {id: far(sum) for id, sum in self.texts(knn.query).items() if id in ids}
+        if isinstance(knn.query, SparseVector):
+            found = self.sparse(knn.key, knn.query)
+            return {id: far(sum) for id, sum in found.items() if id in ids}
         query = np.array(knn.query, np.float32)
         rows = self.records._matrix(ids)
         return dict(zip(ids, distances(self.records.space, rows, query), strict=True))
+
+    def sparse(self, key: str, query: SparseVector) -> dict[str, float]:
+        """The dot products of vectors that share an index with the query."""
+        vectors = {id: (row.metadata or {}).get(key) for id, row in self.records.rows.items()}
+        parts = {
+            id: dict(zip(one.indices, np.array(one.values, np.float32).tolist(), strict=True))
+            for id, one in vectors.items()
+            if isinstance(one, SparseVector)
+        }
+        sums: dict[str, float] = {}
+        for index, value in zip(query.indices, query.values, strict=True):
+            have = [id for id, part in parts.items() if index in part]
+            weight = float(np.float32(value))
+            if self.bm25:
+                weight *= rarity(len(self.records.rows), len(have))
+            for id in have:
+                sums[id] = sums.get(id, 0.0) + weight * parts[id][index]
+        return sums
+
+    def texts(self, query: str) -> dict[str, float]:
+        """BM25 of documents that have a word of the query."""
+        documents = {id: words(row.document or "") for id, row in self.records.rows.items()}
+        documents = {id: found for id, found in documents.items() if found}
+        if not documents:
+            return {}
+        average = sum(map(len, documents.values())) / len(documents)
+        sums: dict[str, float] = {}
+        for word in sorted(set(words(query)), key=word_hash):
+            have = [id for id, found in documents.items() if word in found]
+            weight = words(query).count(word) * rarity(len(documents), len(have)) * (K1 + 1)
+            for id in have:
+                often = documents[id].count(word)
+                share = 1 - B + B * len(documents[id]) / average
+                sums[id] = sums.get(id, 0.0) + weight * often / (often + K1 * share)
+        return sums
 
     def kept(self, found: list[tuple[str, float]], group_by: Any) -> list[tuple[str, float]]:
         groups: dict[str, list[tuple[str, float]]] = {}
@@ -102,6 +146,14 @@ class RankingOracle:
             value = pair[1] if key == K.SCORE.name else metadata.get(key)
             out.append((value is None, 0 if value is None else down * value))
         return out
+
+
+def far(sum: float) -> np.float32:
+    return np.float32(1 - sum)
+
+
+def rarity(count: int, have: int) -> float:
+    return float(np.log(1 + (count - have + 0.5) / (have + 0.5)))
 
 
 def like(value: Any) -> Any:

@@ -14,7 +14,7 @@ ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
     errors forks types where records names configuration
-    keys ranks search schema_config schema_types schema
+    keys ranks search schema_config schema_types schema schema_rules
     plans engine version
 """
 LOCAL = """
@@ -22,14 +22,17 @@ LOCAL = """
     local.transaction local.store
     local.index.base local.index.slots local.index.vectors local.index.columns
     local.index.sealed_vectors local.index.sealed_columns local.index.literals local.index.text
+    local.index.postings local.index.sparse local.index.words
     local.segment local.compactor local.builder local.eraser local.segment_checker local.checker
-    local.indexer local.search local.planner local.explain local.ranking
+    local.indexer local.search local.planner local.explain local.weighing
+    local.ranking
     local.folders local.catalogue local.collection local.handles local.engine local.salvage
 """
 EMBEDDINGS = """
     embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default
     embeddings.transport embeddings.shapes embeddings.hosted embeddings.google
     embeddings.openai_like
+    embeddings.sparse embeddings.bm25
     embeddings.providers embeddings.installed embeddings.lookup
 """
 DOORS = """

@@ -17,8 +17,9 @@ from vermilion.keys import K
 from vermilion.local.engine import LocalEngine
 from vermilion.ranks import Knn, Rank, Rrf, Val
 from vermilion.records import Batch
+from vermilion.schema import Schema, SparseVectorIndexConfig
 from vermilion.search import GroupBy, MaxK, MinK, Search
-from vermilion.types import Address
+from vermilion.types import Address, SparseVector
 from words import make
 
 COUNT = 12
@@ -27,28 +28,49 @@ COUNT = 12
 def batch() -> Batch:
     numbers = range(COUNT)
     vectors = np.array([[n % 5, (n * 7) % 4, 0.1 * n] for n in numbers], np.float32)
-    metadatas: list[dict[str, Any] | None] = [
+    metadatas: list[Any] = [
         {"group": ["a", "b", 1, 1.0, True, None][n % 6], "size": n % 3, "price": n % 4 or None}
         for n in numbers
     ]
     metadatas[5] = None
-    documents = [None if n % 4 == 3 else f"text {n}" for n in numbers]
+    for n in (0, 1, 4, 9):
+        metadatas[n] |= {"sp": SparseVector([n, 20], [0.1, n / 3])}
+    documents = [None if n % 4 == 3 else f"text {n} of Übung {'text ' * n}" for n in numbers]
     return Batch([f"id{n}" for n in numbers], vectors, documents=documents, metadatas=metadatas)
 
 
-def filled(engine: Engine, space: Any = "l2") -> tuple[Address, RankingOracle]:
-    address, oracle = make(engine, space=space), Oracle(space)
+def schema(bm25: bool) -> Schema:
+    return Schema().create_index(SparseVectorIndexConfig(bm25=bm25), key="sp")
+
+
+def filled(
+    engine: Engine, space: Any = "l2", bm25: bool = False
+) -> tuple[Address, RankingOracle]:
+    address, oracle = make(engine, space=space, schema=schema(bm25)), Oracle(space)
     oracle.add(batch())
     engine.add(address, batch())
-    return address, RankingOracle(oracle)
+    return address, RankingOracle(oracle, bm25=bm25)
 
 
 # ── any expression ───────────────────────────────────────────────────────────────────────────────
 
 NUMBERS = st.sampled_from([-1.0, 0.0, 0.5, 1, 2, 60])
-QUERIES = st.lists(st.sampled_from([0.0, 1.0, 2.0, -0.7]), min_size=3, max_size=3)
+DENSE = st.lists(st.sampled_from([0.0, 1.0, 2.0, -0.7]), min_size=3, max_size=3)
+SPARSE = st.dictionaries(st.sampled_from([0, 1, 4, 7, 20]), st.sampled_from([1.0, -0.3])).map(
+    lambda parts: SparseVector(sorted(parts), [parts[index] for index in sorted(parts)])
+)
+TEXTS = st.sampled_from(["", "!", "text", "Ubung 3 text", "text text 4", "nowhere"])
+QUERIES = st.one_of(
+    st.tuples(DENSE, st.just("#embedding")),
+    st.tuples(SPARSE, st.just("sp")),
+    st.tuples(TEXTS, st.just("#document")),
+)
 KNNS = st.builds(
-    Knn, QUERIES, limit=st.integers(1, 6), default=st.none() | NUMBERS, return_rank=st.booleans()
+    lambda query, **more: Knn(*query, **more),
+    QUERIES,
+    limit=st.integers(1, 6),
+    default=st.none() | NUMBERS,
+    return_rank=st.booleans(),
 )
 LEAVES: st.SearchStrategy[Rank] = KNNS | KNNS | st.builds(Val, NUMBERS)
 
@@ -84,7 +106,7 @@ LIMITS = st.none() | st.integers(1, 5)
 @pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
 def test_a_search_answers_as_the_oracle_does(space: Any) -> None:
     engine = LocalEngine()
-    address, oracle = filled(engine, space)
+    address, oracle = filled(engine, space, bm25=space == "ip")
 
     @given(rank=RANKS, where=WHERES, group_by=GROUPS, limit=LIMITS, offset=st.integers(0, 3))
     @settings(max_examples=150)
@@ -147,14 +169,14 @@ def test_selected_columns_come_back(engine: Engine) -> None:
     address, _ = filled(engine)
     search = Search().limit(1).select(K.DOCUMENT, K.EMBEDDING, "size", "nothing")
     [ranked] = engine.search(address, [search])
-    assert ranked.records.documents == ["text 0"]
+    assert ranked.records.documents == ["text 0 of Übung "]
     assert ranked.records.metadatas == [{"size": 0}]
     assert ranked.records.vectors is not None
     assert ranked.records.vectors.tolist() == [[0, 0, 0]]
     [ranked] = engine.search(address, [Search().limit(1).select("nothing")])
     assert ranked.records.metadatas == [None]
-    [ranked] = engine.search(address, [Search().limit(1).select_all()])
-    assert ranked.records.metadatas == [{"group": "a", "size": 0}]
+    [ranked] = engine.search(address, [Search().limit(1, 2).select_all()])
+    assert ranked.records.metadatas == [{"group": 1, "size": 2, "price": 2}]
     [ranked] = engine.search(address, [Search().limit(1)])
     assert ranked.records.documents is ranked.records.metadatas is ranked.records.vectors is None
 
@@ -178,6 +200,8 @@ def test_a_collection_without_records_answers_with_nothing(engine: Engine) -> No
         (Search(rank=Knn("text")), "needs a dense vector as its query, got a text"),
         (Search(rank=1 + Knn([1.0], "#document")), "needs a text"),
         (Search(rank=Knn([1e39, 0, 0])), "NaN or Infinity"),
+        (Search(rank=Knn(SparseVector([1], [1.0]), "no")), "'no' with type 'SparseVector'"),
+        (Search(rank=Knn([1.0], "sp")), "a Knn on 'sp' needs a sparse vector"),
         (Search(K("a").regex("x")), "Expected where operator to be one of"),
     ],
 )

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from oracle import Oracle
+from ranking_oracle import RankingOracle
 from test_real_text import real_vectors
 from vermilion.engine import EVERYTHING, Selection
+from vermilion.keys import K
 from vermilion.local import builder, search
 from vermilion.local.blocks import write_blocks
 from vermilion.local.builder import MOST_SEGMENTS, TAIL_ROWS, Builder
@@ -25,11 +27,20 @@ from vermilion.local.index import sealed_vectors
 from vermilion.local.segment import FOLDER, VERSIONS
 from vermilion.local.snapshot import Snapshot
 from vermilion.local.store import Store
+from vermilion.ranks import Knn
 from vermilion.records import Batch
-from vermilion.types import Address
+from vermilion.schema import Schema, SparseVectorIndexConfig
+from vermilion.search import Search
+from vermilion.types import Address, SparseVector
 from words import make, where
 
 PARTS = sorted(VERSIONS)
+SCHEMA = Schema().create_index(SparseVectorIndexConfig(bm25=True), key="sparse")
+RANKS = [
+    Knn("the number 17", K.DOCUMENT, limit=20),
+    Knn(sparse := SparseVector([1, 4, 12], [1.0, 0.5, -2.0]), "sparse", limit=20),
+    Knn("number 3", K.DOCUMENT, default=5) + Knn(sparse, "sparse", default=5),
+]
 FILTERS = [
     EVERYTHING,
     where({"n": {"$lt": 5}}),
@@ -47,8 +58,14 @@ def real_batch(count: int, start: int = 0, seed: int = 3) -> Batch:
         [f"id{n}" for n in numbers],
         real_vectors(count, seed + start),
         documents=[f"this is number {n}" for n in numbers],
-        metadatas=[{"n": n, "tag": "odd" if n % 2 else "even"} for n in numbers],
+        metadatas=[
+            {"n": n, "tag": "odd" if n % 2 else "even", "sparse": sparse_vector(n)} for n in numbers
+        ],
     )
+
+
+def sparse_vector(n: int) -> SparseVector:
+    return SparseVector([n % 5, 10 + n % 7, 2**32 - 1], [0.1 * (n % 11), -1.5, 1.0])
 
 
 def home(folder: Path, address: Address) -> Path:
@@ -88,11 +105,18 @@ def check(engine: LocalEngine, address: Address, oracle: Oracle, k: int = 10) ->
             oracle.check_hits(hits, query, k, selection)
         assert engine.get(address, selection).ids == oracle.selected(selection)
         assert engine.count(address, selection) == len(oracle.selected(selection))
+    ranking = RankingOracle(oracle, bm25=True)
+    for rank in RANKS:
+        for filter in (None, K("tag") == "even"):
+            wanted = Search(filter, rank)
+            [ranked] = engine.search(address, [wanted])
+            told = zip(ranked.records.ids, ranked.scores.tolist(), strict=True)
+            assert list(told) == ranking.search(wanted)
 
 
 @pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
 def test_sealed_records_answer_as_all_others(disk: LocalEngine, folder: Path, space: Any) -> None:
-    address, oracle = make(disk, space=space), Oracle(space)
+    address, oracle = make(disk, space=space, schema=SCHEMA), Oracle(space)
     for start in (0, 700, 900):
         batch = real_batch(700 if not start else 200, start)
         assert disk.add(address, batch) == oracle.add(batch)
@@ -115,7 +139,7 @@ def test_sealed_records_answer_as_all_others(disk: LocalEngine, folder: Path, sp
 
 
 def test_near_duplicates_and_ties_are_settled_exactly(disk: LocalEngine, folder: Path) -> None:
-    address, oracle = make(disk, space="l2"), Oracle("l2")
+    address, oracle = make(disk, space="l2", schema=SCHEMA), Oracle("l2")
     centre, random = real_vectors(1, seed=7), np.random.default_rng(0)
     near = centre + random.normal(0, 1e-3, (1500, centre.shape[1])).astype(np.float32)
     near[::3] = near[0]  # 500 of them are the same
@@ -132,7 +156,7 @@ def test_codes_are_believed_only_as_far_as_they_were_right(
 ) -> None:
     """Recall over filters of every selectivity, with as few candidates as the search may use."""
     monkeypatch.setattr(search, "EXACT", 0)
-    address = make(disk, space="cosine")
+    address = make(disk, space="cosine", schema=SCHEMA)
     vectors = real_vectors(6000, seed=11)
     share = np.random.default_rng(5).random(6000)
     disk.add(
@@ -167,7 +191,7 @@ def test_a_damaged_file_changes_no_answer_and_is_made_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Builder, "start", lambda self: None)
-    address, oracle = make(disk, space="cosine"), Oracle("cosine")
+    address, oracle = make(disk, space="cosine", schema=SCHEMA), Oracle("cosine")
     batch = real_batch(300)
     disk.add(address, batch)
     oracle.add(batch)
@@ -194,7 +218,7 @@ def test_a_damaged_file_changes_no_answer_and_is_made_again(
 
 
 def test_sizes_grow_and_segments_stay_few(disk: LocalEngine, folder: Path) -> None:
-    address, oracle = make(disk, space="cosine"), Oracle("cosine")
+    address, oracle = make(disk, space="cosine", schema=SCHEMA), Oracle("cosine")
     for turn in range(20):
         batch = real_batch(60, 60 * turn)
         disk.add(address, batch)
@@ -208,7 +232,7 @@ def test_sizes_grow_and_segments_stay_few(disk: LocalEngine, folder: Path) -> No
 
 
 def test_dead_rows_are_dropped(disk: LocalEngine, folder: Path) -> None:
-    address = make(disk, space="cosine")
+    address = make(disk, space="cosine", schema=SCHEMA)
     disk.add(address, real_batch(500))
     seal(folder, address)
     disk.delete(address, where({"n": {"$lt": 200}}))
@@ -222,7 +246,7 @@ def test_dead_rows_are_dropped(disk: LocalEngine, folder: Path) -> None:
 
 def test_many_deletions_are_sealed_once_and_for_all(disk: LocalEngine, folder: Path) -> None:
     """Otherwise every query would start a builder that finds nothing to do."""
-    address, oracle = make(disk, space="cosine"), Oracle("cosine")
+    address, oracle = make(disk, space="cosine", schema=SCHEMA), Oracle("cosine")
     disk.add(address, real_batch(500))
     oracle.add(real_batch(500))
     seal(folder, address)
@@ -236,7 +260,7 @@ def test_many_deletions_are_sealed_once_and_for_all(disk: LocalEngine, folder: P
 
 
 def test_a_long_tail_is_sealed_by_another_process(disk: LocalEngine, folder: Path) -> None:
-    address = make(disk, space="cosine")
+    address = make(disk, space="cosine", schema=SCHEMA)
     vectors = np.random.default_rng(1).normal(size=(TAIL_ROWS + 10, 8)).astype(np.float32)
     disk.add(address, Batch([str(n) for n in range(len(vectors))], vectors))
     deadline = time.monotonic() + 60
@@ -248,7 +272,7 @@ def test_a_long_tail_is_sealed_by_another_process(disk: LocalEngine, folder: Pat
 
 
 def test_one_builder_works_and_a_killed_one_is_replaced(disk: LocalEngine, folder: Path) -> None:
-    address = make(disk, space="cosine")
+    address = make(disk, space="cosine", schema=SCHEMA)
     disk.add(address, real_batch(50))
     lock = home(folder, address) / "builder.lock"
     code = (
@@ -276,7 +300,7 @@ def test_one_builder_works_and_a_killed_one_is_replaced(disk: LocalEngine, folde
 def test_without_the_codec_everything_is_answered_from_memory(
     disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address, oracle = make(disk, space="cosine"), Oracle("cosine")
+    address, oracle = make(disk, space="cosine", schema=SCHEMA), Oracle("cosine")
     batch = real_batch(200)
     disk.add(address, batch)
     oracle.add(batch)
@@ -290,7 +314,7 @@ def test_without_the_codec_everything_is_answered_from_memory(
 
 
 def test_a_deleted_collection_leaves_no_index(disk: LocalEngine, folder: Path) -> None:
-    address = make(disk, space="cosine")
+    address = make(disk, space="cosine", schema=SCHEMA)
     disk.add(address, real_batch(50))
     seal(folder, address)
     disk.query(address, real_vectors(1, 1), 1, Selection())
@@ -305,7 +329,7 @@ def test_a_program_that_is_no_python_builds_in_a_thread(
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(subprocess, "run", lambda *arguments, **more: pytest.fail("a process"))
     monkeypatch.setattr(builder, "TAIL_ROWS", 10)
-    address = make(disk, space="cosine")
+    address = make(disk, space="cosine", schema=SCHEMA)
     disk.add(address, real_batch(50))
     thread = Builder(home(folder, address), "cosine")
     thread.start()

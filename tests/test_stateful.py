@@ -21,14 +21,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.stateful import run_state_machine_as_test as run
 
 from oracle import Oracle
+from ranking_oracle import RankingOracle
 from vermilion.engine import Selection
 from vermilion.errors import ArgumentValueError, DimensionError, NotFoundError
+from vermilion.keys import K
 from vermilion.local import builder, compactor, search
 from vermilion.local.engine import LocalEngine
 from vermilion.local.segment import FOLDER
 from vermilion.local.store import RECORDS
+from vermilion.ranks import Knn, Rrf
 from vermilion.records import CLEARABLE, Batch
-from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, Problem
+from vermilion.schema import Schema, SparseVectorIndexConfig
+from vermilion.search import Search, Where
+from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, Problem, SparseVector
 from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, parse
 from words import make
 
@@ -49,8 +54,19 @@ KINDS: list[st.SearchStrategy[Any]] = [
 SCALARS = st.one_of(KINDS)
 LISTS = st.one_of([st.lists(kind, min_size=1, max_size=3) for kind in KINDS])
 VALUES = SCALARS | LISTS
-METADATA = st.none() | st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1)
-CHANGES = st.none() | st.dictionaries(st.sampled_from(KEYS), st.none() | VALUES, min_size=1)
+SPARSE = st.dictionaries(st.integers(0, 4), st.sampled_from([1.0, 0.1, -2.0]), max_size=3).map(
+    lambda parts: SparseVector(sorted(parts), [parts[index] for index in sorted(parts)])
+)
+SCHEMA = Schema().create_index(SparseVectorIndexConfig(bm25=True), key="sparse")
+
+
+def _metadata(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    plain = st.dictionaries(st.sampled_from(KEYS), values, min_size=1)
+    mixed = st.builds(lambda one, sparse: {**one, "sparse": sparse}, plain, SPARSE)
+    return st.none() | plain | mixed
+
+
+METADATA, CHANGES = _metadata(VALUES), _metadata(st.none() | VALUES)
 COMPONENTS = st.sampled_from([0.0, 0.0, -0.0, 1.0, 1.0, -1.0, 2.0, 0.1, -0.7, 3.5])
 COLUMNS = st.sets(st.sampled_from(["vectors", "documents", "uris", "metadatas"]))
 WINDOW = st.none() | st.integers(0, 6)
@@ -185,7 +201,7 @@ class Histories(RuleBasedStateMachine):
     @initialize(space=st.sampled_from(["l2", "cosine", "ip"]))
     def create(self, space: Any) -> None:
         self.oracle = Oracle(space)
-        self.address = make(self.engines[0], space=space)
+        self.address = make(self.engines[0], space=space, schema=SCHEMA)
 
     @rule(data=st.data())
     def add(self, data: st.DataObject) -> None:
@@ -243,6 +259,21 @@ class Histories(RuleBasedStateMachine):
         else:
             assert metadatas is None
 
+    @rule(data=st.data(), where=st.none() | WHERE, text=st.sampled_from(TEXTS), sparse=SPARSE)
+    @precondition(lambda self: self.oracle.rows)
+    def search(self, data: Any, where: Any, text: str, sparse: SparseVector) -> None:
+        filter = None if where is None else Where.from_dict(where)
+        width = self.oracle.dimension or 0
+        dense = data.draw(st.lists(COMPONENTS, min_size=width, max_size=width))
+        words, vectors = Knn(text, K.DOCUMENT, limit=4), Knn(sparse, "sparse", limit=4)
+        all_three = [(text, K.DOCUMENT), (sparse, "sparse"), (dense, K.EMBEDDING)]
+        everything = Rrf([Knn(*one, limit=4, default=9) for one in all_three])
+        for rank in (None, words, vectors, everything):
+            wanted = Search(filter, rank).limit(5)
+            [ranked] = self.some(data).search(self.address, [wanted])
+            told = zip(ranked.records.ids, ranked.scores.tolist(), strict=True)
+            assert list(told) == RankingOracle(self.oracle, bm25=True).search(wanted)
+
     @rule(data=st.data(), space=st.sampled_from(["l2", "cosine", "ip"]))
     def recreate(self, data: st.DataObject, space: Any) -> None:
         self.some(data).delete_collection("things", DEFAULT_TENANT, DEFAULT_DATABASE)
@@ -250,7 +281,7 @@ class Histories(RuleBasedStateMachine):
             with pytest.raises(NotFoundError):
                 engine.count(self.address)
         self.oracle = Oracle(space)
-        self.address = make(self.some(data), space=space)
+        self.address = make(self.some(data), space=space, schema=SCHEMA)
 
     @invariant()
     def everybody_counts_the_same(self) -> None:

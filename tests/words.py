@@ -11,6 +11,7 @@ from vermilion.configuration import Configuration, Hnsw
 from vermilion.embeddings.base import EmbeddingFunction, register_embedding_function
 from vermilion.engine import Column, Engine, Selection
 from vermilion.records import Batch
+from vermilion.schema import Schema
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, Space
 from vermilion.where import parse
 
@@ -46,11 +47,17 @@ def make(
     tenant: str = DEFAULT_TENANT,
     database: str = DEFAULT_DATABASE,
     get_or_create: bool = False,
+    schema: Schema | None = None,
 ) -> Address:
     """A collection of this name."""
     configuration = Configuration(Hnsw(space=space))
     info, _ = engine.create_collection(
-        name, tenant, database, configuration=configuration, get_or_create=get_or_create
+        name,
+        tenant,
+        database,
+        configuration=configuration,
+        get_or_create=get_or_create,
+        schema=None if schema is None else schema.serialize_to_json(),
     )
     return info.address
 

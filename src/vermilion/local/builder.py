@@ -180,7 +180,7 @@ def _refreshed(
     """The segment with the rows that died since; None when its files are damaged."""
     try:
         segment = Segment(indexes, row.name)
-        segment.open(vectors=True, columns=True, text=True)
+        segment.open(vectors=True, columns=True, text=True, sparse=True, words=True)
     except CacheDamaged as damage:
         log.warning("index file is made again: %s", damage)
         return None

@@ -25,8 +25,9 @@ from vermilion.local.segment import FOLDER
 from vermilion.local.snapshot import Head, Keys, no_records
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
-from vermilion.plans import plan
+from vermilion.plans import leaves, plan
 from vermilion.records import Batch
+from vermilion.schema_rules import Rules
 from vermilion.search import Search
 from vermilion.types import (
     USUAL,
@@ -50,13 +51,20 @@ class LocalCollection:
     """Records of one collection. `find` gives its store when there is one."""
 
     def __init__(
-        self, hnsw: Hnsw, find: FindStore, folder: Path | None = None, *, seal: bool = True
+        self,
+        hnsw: Hnsw,
+        rules: Rules,
+        find: FindStore,
+        folder: Path | None = None,
+        *,
+        seal: bool = True,
     ) -> None:
         """`folder` is where its files are, or None when it lives in memory.
 
         Without `seal` it starts no builder.
         """
         self._hnsw = hnsw
+        self._rules = rules
         self._find = find
         self._folder = folder
         self._builder = None if folder is None or not seal else Builder(folder, hnsw.space)
@@ -99,6 +107,7 @@ class LocalCollection:
 
     def delete(self, selection: Selection, limit: int | None, secure: bool = False) -> WriteResult:
         """See Engine.delete."""
+        self._rules.check(selection.filter)
         opened = self._open(make=False)
         if opened is None:
             return WriteResult(missing=len(set(selection.ids or ())))
@@ -120,6 +129,7 @@ class LocalCollection:
         offset: int | None,
     ) -> Records:
         """See Engine.get."""
+        self._rules.check(selection.filter)
         opened = self._open(make=False)
         if opened is None:
             return no_records(columns)
@@ -145,6 +155,7 @@ class LocalCollection:
         effort: Effort,
     ) -> list[Hits]:
         """See Engine.query."""
+        self._rules.check(selection.filter)
         opened = self._open(make=False)
         if opened is None:
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
@@ -155,17 +166,22 @@ class LocalCollection:
     def search(self, searches: Sequence[Search]) -> list[Ranked]:
         """See Engine.search."""
         plans = [plan(search, place) for place, search in enumerate(searches)]
+        for one in plans:
+            self._rules.check(one.filter)
+            for leaf in leaves(one.rank):
+                self._rules.check_ranked(leaf.key)
         opened = self._open(make=False)
         if opened is None:
             return [ranking.no_answer(one) for one in plans]
         with opened[1].reading(ranking.needs(plans)) as moment:
             self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
-            return [ranking.search(moment, one, self._wish) for one in plans]
+            return [ranking.search(moment, one, self._wish, self._rules) for one in plans]
 
     def explain(
         self, vectors: NDArray[np.float32], k: int, selection: Selection, effort: Effort
     ) -> Explanation:
         """See Engine.explain."""
+        self._rules.check(selection.filter)
         opened = self._open(make=False)
         if opened is None:
             return Explanation(0, 0, 0, 0, [Course("nothing", 0) for _ in vectors], {})
@@ -176,6 +192,7 @@ class LocalCollection:
         self, id: str, vector: NDArray[np.float32], k: int, selection: Selection, effort: Effort
     ) -> WhyNot:
         """See Engine.why_not."""
+        self._rules.check(selection.filter)
         opened = self._open(make=False)
         if opened is None:
             return WhyNot("unknown id")
@@ -212,6 +229,7 @@ class LocalCollection:
 
     def count(self, selection: Selection) -> int:
         """See Engine.count."""
+        self._rules.check(selection.filter)
         opened = self._open(make=False)
         if opened is None:
             return 0

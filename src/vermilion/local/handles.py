@@ -13,6 +13,7 @@ from vermilion.local.catalogue import Catalogue
 from vermilion.local.collection import LocalCollection
 from vermilion.local.folders import Folders
 from vermilion.local.store import Store
+from vermilion.schema_rules import rules_of
 from vermilion.types import Address
 
 # So many collections keep files open: three descriptors and some 200 kB each.
@@ -120,6 +121,7 @@ class Handles:
         find = self._find_in_memory if self._folders is None else self._find_file
         return LocalCollection(
             info.configuration.hnsw,
+            rules_of(info.schema),
             lambda make, dimension: find(address, make, dimension),
             None if self._folders is None else self._folders.of(address.collection),
             seal=not self._read_only,

@@ -18,10 +18,12 @@ import numpy as np
 
 from vermilion import forks
 from vermilion.local.blocks import CacheDamaged
-from vermilion.local.index.base import Change, Mask
+from vermilion.local.index.base import Change, Index, Mask
 from vermilion.local.index.columns import Columns
 from vermilion.local.index.slots import SlotTable, View
+from vermilion.local.index.sparse import SparseLists
 from vermilion.local.index.vectors import FlatVectors
+from vermilion.local.index.words import Words
 from vermilion.local.segment import Segment
 from vermilion.local.snapshot import Keys, Snapshot, Touched
 from vermilion.local.store import Store
@@ -42,6 +44,8 @@ class Needs:
     vectors: bool = False
     columns: bool = False
     text: bool = False
+    sparse: bool = False
+    words: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class Moment:
     segments: tuple[tuple[int, Segment], ...]
     columns: Columns | None
     vectors: FlatVectors | None
+    sparse: SparseLists | None = None
+    words: Words | None = None
 
 
 @dataclass
@@ -65,6 +71,13 @@ class _Tail:
 
     columns: Columns | None = None
     vectors: FlatVectors | None = None
+    sparse: SparseLists | None = None
+    words: Words | None = None
+
+    def indexes(self) -> list[Index]:
+        """Those that there are."""
+        every = (self.columns, self.vectors, self.sparse, self.words)
+        return [index for index in every if index is not None]
 
 
 @dataclass
@@ -124,7 +137,16 @@ class Indexer:
             self._state = None  # half applied is worse than not at all
             raise
         self._state = state
-        return Moment(snapshot, state.view, state.segments, state.tail.columns, state.tail.vectors)
+        tail = state.tail
+        return Moment(
+            snapshot,
+            state.view,
+            state.segments,
+            tail.columns,
+            tail.vectors,
+            tail.sparse,
+            tail.words,
+        )
 
     def _forget_other_dimension(self, snapshot: Snapshot) -> None:
         """A collection may be emptied and filled again with vectors of another dimension."""
@@ -147,9 +169,8 @@ class Indexer:
         alive = int(np.count_nonzero(tail))
         if len(tail) - alive > max(DEAD_SLOTS, alive):
             return self._reload(snapshot)
-        for index in (state.tail.columns, state.tail.vectors):
-            if index is not None:
-                index.apply(change, snapshot)
+        for index in state.tail.indexes():
+            index.apply(change, snapshot)
         state.view = View(head.seq, live, view.table)
         return state
 
@@ -203,7 +224,13 @@ class Indexer:
         """Opens the parts that are needed; False when a segment had to be left aside."""
         for _, segment in state.segments:
             try:
-                segment.open(vectors=needs.vectors, columns=needs.columns, text=needs.text)
+                segment.open(
+                    vectors=needs.vectors,
+                    columns=needs.columns,
+                    text=needs.text,
+                    sparse=needs.sparse,
+                    words=needs.words,
+                )
             except CacheDamaged as damage:
                 self._leave_aside(segment.name, damage)
                 return False
@@ -218,8 +245,11 @@ class Indexer:
 
     def _missing(self, state: _State, snapshot: Snapshot, needs: Needs) -> bool:
         tail, dimension = state.tail, snapshot.head.dimension
-        return (needs.columns and tail.columns is None) or (
-            needs.vectors and dimension is not None and tail.vectors is None
+        return (
+            (needs.columns and tail.columns is None)
+            or (needs.vectors and dimension is not None and tail.vectors is None)
+            or (needs.sparse and tail.sparse is None)
+            or (needs.words and tail.words is None)
         )
 
     def _build_tail(self, state: _State, snapshot: Snapshot, needs: Needs) -> None:
@@ -235,6 +265,14 @@ class Indexer:
             vectors = FlatVectors(self._space, dimension, base)
             vectors.apply(everything, snapshot)
             tail.vectors = vectors
+        if needs.sparse and tail.sparse is None:
+            sparse = SparseLists()
+            sparse.apply(everything, snapshot)
+            tail.sparse = sparse
+        if needs.words and tail.words is None:
+            words = Words(base)
+            words.apply(everything, snapshot)
+            tail.words = words
 
 
 def _tail_is_alive(view: View) -> bool:

@@ -21,13 +21,16 @@ from numpy.typing import NDArray
 from vermilion.engine import Column, Selection
 from vermilion.local import planner
 from vermilion.local.index.base import Mask
+from vermilion.local.index.vectors import Nearest
 from vermilion.local.indexer import Moment, Needs
 from vermilion.local.search import Wish
 from vermilion.local.search import search as k_nearest
 from vermilion.local.snapshot import Keys, no_records
+from vermilion.local.weighing import sparse_nearest, text_nearest
 from vermilion.plans import DOCUMENT, EMBEDDING, SCORE, Plan, leaves
 from vermilion.ranks import Abs, Div, Exp, Knn, Log, Max, Min, Mul, Rank, Sub, Sum, Val
-from vermilion.types import Ranked
+from vermilion.schema_rules import Rules
+from vermilion.types import Ranked, SparseVector
 from vermilion.where import kind
 
 Values = NDArray[np.float32]
@@ -42,13 +45,15 @@ def needs(plans: Sequence[Plan]) -> Needs:
         vectors=EMBEDDING in keys,
         columns=any(one.columns for one in filters),
         text=any(one.text for one in filters),
+        sparse=bool(keys - {EMBEDDING, DOCUMENT}),
+        words=DOCUMENT in keys,
     )
 
 
-def search(moment: Moment, plan: Plan, wish: Callable[[int], Wish]) -> Ranked:
+def search(moment: Moment, plan: Plan, wish: Callable[[int], Wish], rules: Rules) -> Ranked:
     """The answer to one search; `wish` says how to look for so many nearest."""
     allowed = planner.select(moment, Selection(filter=plan.filter))
-    found = _Ranking(moment, wish, allowed).ranked(plan.rank)
+    found = _Ranking(moment, wish, rules, allowed).ranked(plan.rank)
     if plan.aggregate is not None:
         found = found.take(_kept(moment, found, plan))
     stop = None if plan.limit is None else plan.offset + plan.limit
@@ -89,6 +94,7 @@ class _Ranking:
 
     moment: Moment
     wish: Callable[[int], Wish]
+    rules: Rules
     allowed: Mask
 
     def ranked(self, rank: Rank | None) -> Scores:
@@ -118,9 +124,7 @@ class _Ranking:
         raise AssertionError(f"plans do not hold a {type(rank).__name__}")
 
     def _nearest(self, leaf: Knn) -> Scores:
-        queries = np.array([leaf.query], np.float32)
-        planner.check_dimension(self.moment, queries)
-        nearest = k_nearest(self.moment, self.wish(leaf.limit), queries, self.allowed)[0].nearest
+        nearest = self._neighbours(leaf)
         values = nearest.distances
         if leaf.return_rank:
             values = np.arange(len(values), dtype=np.float32)
@@ -128,6 +132,19 @@ class _Ranking:
         order = np.argsort(keys)
         default = None if leaf.default is None else np.float32(leaf.default)
         return Scores(keys[order], values[order], default)
+
+
+    def _neighbours(self, leaf: Knn) -> Nearest:
+        if isinstance(leaf.query, str):
+            return text_nearest(self.moment, leaf.query, leaf.limit, self.allowed)
+        if isinstance(leaf.query, SparseVector):
+            bm25 = self.rules.sparse(leaf.key)
+            return sparse_nearest(
+                self.moment, leaf.key, leaf.query, leaf.limit, self.allowed, bm25=bm25
+            )
+        queries = np.array([leaf.query], np.float32)
+        planner.check_dimension(self.moment, queries)
+        return k_nearest(self.moment, self.wish(leaf.limit), queries, self.allowed)[0].nearest
 
 
 _OF_TWO: Mapping[type[Rank], Compute] = {

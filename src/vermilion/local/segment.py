@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from vermilion.local.blocks import Blocks, CacheDamaged, write_blocks
 from vermilion.local.index.sealed_columns import SealedColumns, build_columns
 from vermilion.local.index.sealed_vectors import SealedVectors, build_vectors
+from vermilion.local.index.sparse import SealedSparse, build_sparse
 from vermilion.local.index.text import TextPostings, build_text
+from vermilion.local.index.words import SealedWords, build_words
 from vermilion.local.snapshot import Keys, Snapshot
 from vermilion.types import Space
 
 FOLDER = "indexes"
 # The layout of each part; a file of another version is made again.
-VERSIONS = {"keys": 1, "vectors": 1, "columns": 1, "text": 1}
+VERSIONS = {"keys": 1, "vectors": 1, "columns": 1, "text": 1, "sparse": 1, "words": 1}
 
 
 class Segment:
@@ -39,11 +41,21 @@ class Segment:
         self.vectors: SealedVectors | None = None
         self.columns: SealedColumns | None = None
         self.text: TextPostings | None = None
+        self.sparse: SealedSparse | None = None
+        self.words: SealedWords | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def open(self, *, vectors: bool, columns: bool, text: bool) -> None:
+    def open(
+        self,
+        *,
+        vectors: bool,
+        columns: bool,
+        text: bool,
+        sparse: bool = False,
+        words: bool = False,
+    ) -> None:
         """Opens the parts that are needed and not open yet."""
         if vectors and self.vectors is None:
             self.vectors = SealedVectors(self._blocks("vectors"))
@@ -53,6 +65,10 @@ class Segment:
             self.columns = SealedColumns(self._blocks("columns"))
         if text and self.text is None:
             self.text = TextPostings(self._blocks("text"))
+        if sparse and self.sparse is None:
+            self.sparse = SealedSparse(self._blocks("sparse"), len(self))
+        if words and self.words is None:
+            self.words = SealedWords(self._blocks("words"), len(self))
 
     def _blocks(self, part: str) -> Blocks:
         return Blocks(_path(self._folder, self.name, part), part, VERSIONS[part]).check()
@@ -74,6 +90,8 @@ def build_segment(folder: Path, space: Space, snapshot: Snapshot, keys: Keys) ->
         _write(folder, name, "vectors", *vectors)
         _write(folder, name, "columns", *build_columns(snapshot.metadatas(keys)))
         _write(folder, name, "text", build_text(snapshot.documents(keys)))
+        _write(folder, name, "sparse", *build_sparse(snapshot.metadatas(keys)))
+        _write(folder, name, "words", build_words(snapshot.documents(keys)))
     except BaseException:
         for leftover in folder.glob(f"{name}.*"):  # every attempt would leave some on a full disk
             leftover.unlink(missing_ok=True)

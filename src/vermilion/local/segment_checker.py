@@ -56,7 +56,8 @@ def _opened(indexes: Path, row: SegmentRow) -> Segment:
         raise CacheDamaged(f"segment {row.name}: {len(segment)} keys, {len(row.dead)} dead bits")
     if (np.diff(segment.keys) <= 0).any():
         raise CacheDamaged(f"segment {row.name}: the keys are not ascending")
-    segment.open(vectors=sealed_vectors.codec() is not None, columns=True, text=True)
+    codec = sealed_vectors.codec() is not None
+    segment.open(vectors=codec, columns=True, text=True, sparse=True, words=True)
     return segment
 
 

@@ -1,0 +1,140 @@
+"""The records nearest to a sparse vector, and those that say most of a text's words.
+
+Both are sums over inverted lists, exact: of every record that has a term of the query. The sum is
+made in float64 and in the order of the terms, so it is the same wherever a record lies, and then
+told as a distance: 1 - sum, float32.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.local.index.base import Mask, Slots
+from vermilion.local.index.vectors import Nearest
+from vermilion.local.index.words import word_hash, words
+from vermilion.local.indexer import Moment
+from vermilion.types import SparseVector
+
+# BM25's usual parameters: how soon a word that comes again stops to count, and how much the length
+# of a document matters.
+K1, B = 1.2, 0.75
+
+Weights = NDArray[np.float64]
+Weigh = Callable[[int, Slots, NDArray[Any]], Weights]
+Lists = Iterator[tuple[Slots, NDArray[Any]]]
+
+
+def sparse_nearest(
+    moment: Moment, key: str, query: SparseVector, k: int, allowed: Mask, *, bm25: bool
+) -> Nearest:
+    """The k of the allowed slots with the greatest dot product, of those that share an index.
+
+    With `bm25` the query is weighted: the rarer a component is among all records, the more.
+    """
+    weights = dict(zip(query.indices, np.array(query.values, np.float32).tolist(), strict=True))
+
+    def weigh(term: int, slots: Slots, values: NDArray[Any]) -> Weights:
+        weight = weights[term]
+        if bm25:
+            weight *= _rarity(moment, slots, moment.snapshot.head.rows)
+        return weight * values.astype(np.float64)
+
+    return _most(moment, k, allowed, weights, lambda term: _of_key(moment, key, term), weigh)
+
+
+def text_nearest(moment: Moment, text: str, k: int, allowed: Mask) -> Nearest:
+    """The k of the allowed slots whose documents have the greatest BM25, of those with a word."""
+    weights = Counter(map(word_hash, words(text)))
+    if not weights:
+        return _NOBODY
+    lengths = _lengths(moment)
+    written = moment.view.live & (lengths > 0)
+    count = int(np.count_nonzero(written))
+    average = float(lengths[written].mean()) if count else 1.0
+    shares = 1 - B + B * lengths / average
+
+    def weigh(term: int, slots: Slots, often: NDArray[Any]) -> Weights:
+        weight = weights[term] * _rarity(moment, slots, count) * (K1 + 1)
+        weighed: Weights = weight * often / (often + K1 * shares[slots])
+        return weighed
+
+    return _most(moment, k, allowed, weights, lambda term: _of_word(moment, term), weigh)
+
+
+# ── lists ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _of_key(moment: Moment, key: str, term: int) -> Lists:
+    """Where a component of the key's vectors occurs, in segments and tail."""
+    for base, segment in moment.segments:
+        assert segment.sparse is not None, "the sparse indexes were not asked for"
+        for slots, values in segment.sparse.of(key, term):
+            yield base + slots, values
+    assert moment.sparse is not None, "the sparse indexes were not asked for"
+    yield from moment.sparse.of(key, term, len(moment.view))
+
+
+def _of_word(moment: Moment, term: int) -> Lists:
+    """Where a word occurs, in segments and tail."""
+    for base, segment in moment.segments:
+        assert segment.words is not None, "the words were not asked for"
+        for slots, often in segment.words.of(term):
+            yield base + slots, often
+    assert moment.words is not None, "the words were not asked for"
+    yield from moment.words.of(term, len(moment.view))
+
+
+def _lengths(moment: Moment) -> NDArray[np.int32]:
+    """How many words the document of each slot has."""
+    assert moment.words is not None, "the words were not asked for"
+    parts = [segment.words.lengths for _, segment in moment.segments if segment.words is not None]
+    return np.concatenate([*parts, moment.words.lengths(len(moment.view))])
+
+
+def _rarity(moment: Moment, slots: Slots, count: int) -> float:
+    """How much a term tells that these slots, dead ones among them, have, of so many records."""
+    have = int(np.count_nonzero(moment.view.live[slots]))
+    return float(np.log(1 + (count - have + 0.5) / (have + 0.5)))
+
+
+# ── sums ─────────────────────────────────────────────────────────────────────────────────────────
+
+_NOBODY = Nearest(np.empty(0, np.int64), np.empty(0, np.float32))
+
+
+def _most(
+    moment: Moment,
+    k: int,
+    allowed: Mask,
+    terms: Iterable[int],
+    lists: Callable[[int], Lists],
+    weigh: Weigh,
+) -> Nearest:
+    """The k slots with the greatest sums of weights."""
+    all_slots, all_weights = [], []
+    for term in sorted(terms):
+        found = list(lists(term))
+        if found:
+            slots = np.concatenate([slots for slots, _ in found])
+            all_slots.append(slots)
+            all_weights.append(weigh(term, slots, np.concatenate([some for _, some in found])))
+    if not all_slots:
+        return _NOBODY
+    slots, weights = np.concatenate(all_slots), np.concatenate(all_weights)
+    sums = np.bincount(slots, weights, len(allowed))
+    touched = np.zeros(len(allowed), np.bool_)
+    touched[slots] = True
+    candidates = np.flatnonzero(touched & allowed)
+    with np.errstate(over="ignore"):
+        far = (1 - sums[candidates]).astype(np.float32)
+    if len(far) > k:
+        last = np.partition(far, k - 1)[k - 1]
+        near = far <= last
+        candidates, far = candidates[near], far[near]
+    order = np.lexsort((moment.view.keys[candidates], far))[:k]
+    return Nearest(candidates[order], far[order])
