@@ -90,7 +90,8 @@ def test_stop_words_may_be_chosen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "hashed"), [(b"", 0), (b"a", 0x3C2569B2), (b"abcd", 0x43ED676A), (b"hello", 0x248BFA47)]
+    ("data", "hashed"),
+    [(b"", 0), (b"a", 0x3C2569B2), (b"abcd", 0x43ED676A), (b"hello", 0x248BFA47)],
 )
 def test_murmur3_of_known_bytes(data: bytes, hashed: int) -> None:
     assert murmur3(data) == hashed

@@ -36,7 +36,8 @@ EMBEDDINGS = """
     embeddings.providers embeddings.installed embeddings.lookup
 """
 DOORS = """
-    embedder results frames collection settings sharing client admin
+    embedder sparse_embedder results frames queries schemas searching collection
+    settings sharing client admin
     data_loaders batches utils.embedding_functions distance_functions auth_types system
     api_types api_configuration compat
     demo maintenance cli __init__ __main__
@@ -56,6 +57,8 @@ FACES = {
     "embeddings.google",
     "embeddings.installed",
     "embeddings.lookup",
+    "embeddings.sparse",
+    "embeddings.bm25",
 }
 
 

@@ -43,9 +43,7 @@ def schema(bm25: bool) -> Schema:
     return Schema().create_index(SparseVectorIndexConfig(bm25=bm25), key="sp")
 
 
-def filled(
-    engine: Engine, space: Any = "l2", bm25: bool = False
-) -> tuple[Address, RankingOracle]:
+def filled(engine: Engine, space: Any = "l2", bm25: bool = False) -> tuple[Address, RankingOracle]:
     address, oracle = make(engine, space=space, schema=schema(bm25)), Oracle(space)
     oracle.add(batch())
     engine.add(address, batch())

@@ -283,15 +283,21 @@ class Client:
         get_or_create: bool,
     ) -> tuple[Collection, bool]:
         name = check_collection_name(name)
-        _check_schema(schema)
         checked = check_collection_metadata(metadata)
         function = _chosen_function(embedding_function, configuration)
+        made = _configuration(configuration, checked, function)
+        form = None
+        if schema is not None:
+            from vermilion import schemas  # with the Schema classes, which few programs need
+
+            made, form, function = schemas.for_new_collection(schema, made, function)
         info, new = self._engine.create_collection(
             name,
             self.tenant,
             self.database,
-            configuration=_configuration(configuration, checked, function),
+            configuration=made,
             metadata=checked,
+            schema=form,
             get_or_create=get_or_create,
         )
         return self._collection(info, function, data_loader), new
@@ -383,19 +389,6 @@ def _chosen_function(given: Any, configuration: Any) -> Any:
     if given is not None:
         check_signature(given)
     return given
-
-
-def _check_schema(schema: Any) -> None:
-    """Raises ValueError for a schema that asks for something else than every collection has."""
-    if schema is None:
-        return
-    from vermilion.schema import Schema  # a large module that few programs need
-
-    if schema != Schema():
-        raise ArgumentValueError(
-            "Index schemas other than the default one are not available in this release: pass "
-            "configuration= for the distance and the parameters of the vector index"
-        )
 
 
 def _configuration(

@@ -5,9 +5,8 @@ Method for method the collection that Chroma's users know: columns in, columns o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
@@ -31,17 +30,24 @@ from vermilion.records import (
     check_count,
     check_include,
     check_lengths,
+    check_mode,
     check_n_results,
     check_recall,
     document_column,
-    id_column,
     id_list,
     image_column,
     uri_column,
     vector_column,
     vector_rows,
 )
-from vermilion.results import columns_for, get_result, query_result, reported
+from vermilion.results import (
+    columns_for,
+    get_result,
+    query_result,
+    reported,
+)
+from vermilion.searching import Searching, naming, query_ids, selected
+from vermilion.sparse_embedder import SparseEmbedder
 from vermilion.types import (
     DataLoader,
     DeleteResult,
@@ -50,6 +56,7 @@ from vermilion.types import (
     GetResult,
     Include,
     IndexingStatus,
+    Mode,
     QueryResult,
     ReadLevel,
     Stats,
@@ -57,8 +64,11 @@ from vermilion.types import (
 )
 from vermilion.where import parse
 
+if TYPE_CHECKING:
+    from vermilion.schema import Schema
 
-class Collection:
+
+class Collection(Searching):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.
@@ -79,6 +89,7 @@ class Collection:
         self._embedder = Embedder(
             embedding_function, info.configuration.embedding_function, data_loader
         )
+        self._sparse = SparseEmbedder(info.schema)
 
     # ── what it is ───────────────────────────────────────────────────────────────────────────────
 
@@ -125,9 +136,11 @@ class Collection:
         }
 
     @property
-    def schema(self) -> dict[str, Any] | None:
-        """The index schema as it was given, or None."""
-        return self._info.schema
+    def schema(self) -> Schema:
+        """The indexes: a Schema, made anew each time."""
+        from vermilion import schemas  # with the Schema classes, which few programs need
+
+        return schemas.of_collection(self._info)
 
     def get_model(self) -> CollectionInfo:
         """Returns all that is known of it."""
@@ -162,9 +175,10 @@ class Collection:
         Without `embeddings` the embedding function makes them of the documents, the images, or
         what the data loader gives for the uris: exactly one of the three.
         """
-        with _naming("add"):
+        with naming("add"):
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
-            batch = columns.batch(self._embedder.vectors(columns))
+            vectors = self._embedder.vectors(columns)
+            batch = self._sparse.filled(columns).batch(vectors)
         self._engine().add(self._info.address, batch)
 
     def upsert(
@@ -182,10 +196,10 @@ class Collection:
 
         Metadata alone is enough where every id exists.
         """
-        with _naming("upsert"):
+        with naming("upsert"):
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
             vectors = self._embedder.vectors(columns, needed=False)
-            batch = columns.batch(vectors, check_clear(clear))
+            batch = self._sparse.filled(columns).batch(vectors, check_clear(clear))
         self._engine().upsert(self._info.address, batch)
 
     def update(
@@ -207,10 +221,10 @@ class Collection:
         `clear` names columns that are emptied first, of "documents", "metadatas" and "uris": what
         is then given replaces them as a whole, and what is not given is gone. Embeddings stay.
         """
-        with _naming("update"):
+        with naming("update"):
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
             vectors = self._embedder.vectors_if_any(columns)
-            batch = columns.batch(vectors, check_clear(clear))
+            batch = self._sparse.filled(columns).batch(vectors, check_clear(clear))
         self._engine().update(self._info.address, batch)
 
     def delete(
@@ -227,8 +241,8 @@ class Collection:
         `limit` bounds how many, oldest first; it needs a filter. With `secure` no file holds a byte
         of them when the call returns; it writes the collection's file anew.
         """
-        with _naming("delete"):
-            selection = _selection(ids, where, where_document)
+        with naming("delete"):
+            selection = selected(ids, where, where_document)
             if selection == Selection():
                 raise ArgumentValueError(
                     "At least one of ids, where, or where_document must be provided"
@@ -266,8 +280,8 @@ class Collection:
 
         The filters come first, then `offset`, then `limit`.
         """
-        with _naming("get"):
-            selection = _selection(ids, where, where_document)
+        with naming("get"):
+            selection = selected(ids, where, where_document)
             wanted = check_include(include, distances=False)
             if "data" in wanted:
                 self._embedder.check_loader()
@@ -298,6 +312,7 @@ class Collection:
         *,
         exact: bool = False,
         recall: float = 0.99,
+        mode: Mode = "dense",
     ) -> QueryResult:
         """Returns the nearest records to each query, one inner list per query, nearest first.
 
@@ -305,10 +320,17 @@ class Collection:
         n_results nearest, or all when there are fewer. Equal distances stay in insertion order.
         `exact` measures every one of them; otherwise `recall` is the share of the true neighbours
         that is aimed at in large collections.
+
+        With mode="hybrid" the texts are looked for by their meaning and by their words, with
+        mode="keyword" by their words alone; the distances are then the scores of `search`.
         """
-        with _naming("query"):
+        if check_mode(mode) != "dense":
+            return self._query_words(
+                query_embeddings, query_texts, ids, n_results, where, where_document, include, mode
+            )
+        with naming("query"):
             vectors = self._query_vectors(query_embeddings, query_texts, query_images, query_uris)
-            selection = Selection(_query_ids(ids), parse(where, where_document))
+            selection = Selection(query_ids(ids), parse(where, where_document))
             wanted = check_include(include, distances=True)
             if "data" in wanted:
                 self._embedder.check_loader()
@@ -331,9 +353,9 @@ class Collection:
         recall: float = 0.99,
     ) -> Explanation:
         """Answers a query and tells how it was answered and where the time went."""
-        with _naming("explain"):
+        with naming("explain"):
             vectors = self._query_vectors(query_embeddings, query_texts, None, None)
-            selection = Selection(_query_ids(ids), parse(where, where_document))
+            selection = Selection(query_ids(ids), parse(where, where_document))
             k, effort = check_n_results(n_results), Effort(exact, check_recall(recall))
         return self._engine().explain(self._info.address, vectors, k, selection, effort)
 
@@ -348,11 +370,11 @@ class Collection:
         where_document: Any = None,
     ) -> WhyNot:
         """Tells why a record is not in the answer to one query: which condition, which distance."""
-        with _naming("why_not"):
+        with naming("why_not"):
             vectors = self._query_vectors(query_embeddings, query_texts, None, None)
             if len(vectors) != 1:
                 raise ArgumentValueError(f"Expected one query, got {len(vectors)}")
-            selection = Selection(_query_ids(ids), parse(where, where_document))
+            selection = Selection(query_ids(ids), parse(where, where_document))
             [wanted], k = id_list(as_list(id)), check_n_results(n_results)
         return self._engine().why_not(self._info.address, wanted, vectors[0], k, selection)
 
@@ -426,28 +448,3 @@ class Collection:
         changes = for_change(configuration, stored_form(function))
         self._function = function
         return changes
-
-
-# ── arguments ────────────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def _naming(method: str) -> Iterator[None]:
-    """Errors about arguments end with the method that was called; their type stays."""
-    try:
-        yield
-    except Exception as error:
-        if error.args:
-            error.args = (f"{error.args[0]} in {method}.", *error.args[1:])
-        raise
-
-
-def _selection(ids: Any, where: Any, where_document: Any) -> Selection:
-    return Selection(None if ids is None else id_column(as_list(ids)), parse(where, where_document))
-
-
-def _query_ids(ids: Any) -> list[str] | None:
-    """As for `get`, but the same id may stand twice and no id at all finds nothing."""
-    if ids is None or (isinstance(ids, list) and not ids):
-        return None if ids is None else []
-    return list(dict.fromkeys(id_list(as_list(ids))))

@@ -93,6 +93,7 @@ _SCHEMA_PARTS: Names = (
 # What belongs to the embedding functions themselves.
 _EMBEDDING: Names = (
     ("vermilion.embeddings.base", "EmbeddingFunction"),
+    ("vermilion.embeddings.sparse", "SparseEmbeddingFunction"),
     ("vermilion.embeddings.default", "DefaultEmbeddingFunction"),
 )
 
@@ -113,6 +114,11 @@ _CHECKS: Names = (
         """,
     ),
     ("vermilion.embeddings.base", "validate_embedding_function=check_signature"),
+    (
+        "vermilion.embeddings.sparse",
+        "validate_sparse_embedding_function=check_sparse_signature",
+    ),
+    ("vermilion.queries", "SearchResult SearchResultRow"),
     ("vermilion.records", "META_KEY_CHROMA_DOCUMENT=RESERVED_KEY maybe_cast_one_to_many=as_list"),
 )
 
@@ -303,6 +309,12 @@ TABLE: Mapping[str, Names] = {
     "chromadb.utils.distance_functions": (("vermilion.distance_functions", "cosine ip l2"),),
     "chromadb.utils.embedding_functions": (
         *_FUNCTION_MODULES.values(),
+        ("vermilion.embeddings.sparse", "SparseEmbeddingFunction"),
+        ("vermilion.embeddings.bm25", "ChromaBm25EmbeddingFunction"),
+        (
+            "vermilion.embeddings.sparse",
+            "register_sparse_embedding_function sparse_known_embedding_functions",
+        ),
         (
             "vermilion.utils.embedding_functions",
             """
@@ -310,6 +322,9 @@ TABLE: Mapping[str, Names] = {
             known_embedding_functions register_embedding_function
             """,
         ),
+    ),
+    "chromadb.utils.embedding_functions.chroma_bm25_embedding_function": (
+        ("vermilion.embeddings.bm25", "ChromaBm25EmbeddingFunction"),
     ),
     "chromadb.utils.results": (("vermilion.frames", "get_result_to_df query_result_to_dfs"),),
     **{

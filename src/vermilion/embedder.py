@@ -35,6 +35,15 @@ class Embedder:
         self._rebuilt: Any = None
 
     @property
+    def has_function(self) -> bool:
+        """Whether there is a function at all, whether or not it can be found in this process."""
+        if self._stored is not None and self._stored["type"] == "known":
+            return True
+        if isinstance(self._given, DefaultEmbeddingFunction):
+            return self._stored is None
+        return self._given is not None
+
+    @property
     def function(self) -> Any:
         """The function to call. Raises ValueError when there is none, or it is not registered."""
         if self._given is not None and not isinstance(self._given, DefaultEmbeddingFunction):

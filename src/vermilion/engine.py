@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection as AnyCollection
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from vermilion.configuration import Changes, Configuration
 from vermilion.records import Batch
-from vermilion.search import Search
 from vermilion.types import (
     USUAL,
     Address,
@@ -37,6 +36,9 @@ from vermilion.types import (
     WriteResult,
 )
 from vermilion.where import Filter
+
+if TYPE_CHECKING:  # forty classes that few programs need
+    from vermilion.search import Search
 
 Column = Literal["vectors", "documents", "uris", "metadatas"]
 

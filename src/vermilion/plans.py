@@ -19,7 +19,9 @@ from vermilion.where import Filter, parse_where
 
 DOCUMENT, EMBEDDING = Key.DOCUMENT.name, Key.EMBEDDING.name
 METADATA, SCORE = Key.METADATA.name, Key.SCORE.name
-SELECTABLE = (DOCUMENT, EMBEDDING, METADATA, SCORE, Key.ID.name)
+# Not one of Chroma's.
+URI = "#uri"
+SELECTABLE = (DOCUMENT, EMBEDDING, METADATA, SCORE, URI, Key.ID.name)
 
 
 @dataclass(frozen=True)

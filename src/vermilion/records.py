@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from vermilion.errors import (
     DuplicateIDError,
     InvalidArgumentError,
 )
-from vermilion.types import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY, SparseVector
+from vermilion.types import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY, Mode, SparseVector
 from vermilion.where import INT64, plain
 
 RESERVED_KEY = "chroma:document"
@@ -466,6 +466,15 @@ def check_n_results(n_results: object) -> int:
     if n_results <= 0:
         raise TypeError(f"Number of requested results {n_results}, cannot be negative, or zero.")
     return n_results
+
+
+def check_mode(mode: object) -> Mode:
+    """How a text is looked for."""
+    if mode not in get_args(Mode):
+        raise ArgumentValueError(
+            f"Expected mode to be one of {', '.join(get_args(Mode))}, got {mode!r}"
+        )
+    return cast(Mode, mode)
 
 
 def check_recall(recall: object) -> float:

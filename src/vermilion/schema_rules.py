@@ -1,19 +1,25 @@
-"""What a stored schema allows: which filters, and which fields have sparse indexes."""
+"""What a schema means for a collection: its configuration, its filters, its sparse indexes."""
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any
 
+from vermilion.configuration import Configuration, Hnsw, for_new_collection
 from vermilion.errors import ArgumentValueError
 from vermilion.keys import Form
 from vermilion.schema import DOCUMENT, EMBEDDING, Schema
 from vermilion.schema_config import (
     BoolInvertedIndexConfig,
+    Build,
     FloatInvertedIndexConfig,
     FtsIndexConfig,
+    HnswIndexConfig,
     IntInvertedIndexConfig,
     SparseVectorIndexConfig,
     StringInvertedIndexConfig,
+    VectorIndexConfig,
+    keep,
 )
 from vermilion.schema_types import ROW_OF, ValueTypes
 from vermilion.where import ID, Condition, Filter, conditions
@@ -103,19 +109,59 @@ def rules_of(form: Form | None) -> Rules:
     return Rules(None if form is None else Schema.deserialize_from_json(form))
 
 
-def completed(schema: Schema) -> Schema:
-    """The schema with everything said that it leaves to the defaults.
+# ── a schema for a new collection ────────────────────────────────────────────────────────────────
 
-    Raises InvalidArgumentError for what a schema's JSON can say and no collection can have.
+
+def reconciled(schema: Schema, configuration: Configuration) -> tuple[Configuration, Form | None]:
+    """What a new collection is configured with, and the schema that is kept of it.
+
+    Either of the two may differ from the default, and the other one follows. Raises
+    InvalidArgumentError when both do, or for what no collection can have.
     """
-    usual = Schema()
+    if schema == Schema():
+        return configuration, None
+    if configuration.hnsw != Hnsw() or _is_chosen(configuration.embedding_function):
+        raise ArgumentValueError(
+            "Failed to reconcile schema: Cannot set both collection config and schema "
+            "simultaneously: give the distance, the parameters and the embedding function to "
+            "Schema().create_index(VectorIndexConfig(...))"
+        )
+    whole = _completed(schema)
+    form = whole.serialize_to_json()
+    vectors = form["keys"][EMBEDDING]["float_list"]["vector_index"]["config"]
+    _check_source(vectors.get("source_key"))
+    index = {name: vectors.get(name) for name in ("hnsw", "spann")}
+    if vectors.get("space") is not None:
+        kind = "hnsw" if index["spann"] is None else "spann"
+        index[kind] = {**(index[kind] or {}), "space": vectors["space"]}
+    return for_new_collection(index, None, vectors["embedding_function"]), form
+
+
+def _is_chosen(function: Form | None) -> bool:
+    return function is not None and function["type"] == "known" and function["name"] != "default"
+
+
+def _check_source(key: str | None) -> None:
+    if key not in (None, DOCUMENT):
+        raise ArgumentValueError(
+            f"Failed to reconcile schema: the embedding is made of '{DOCUMENT}', not of {key!r}; "
+            "a sparse index may be made of a metadata field"
+        )
+
+
+def _completed(schema: Schema) -> Schema:
+    """The schema with everything said that it leaves to the defaults."""
+    usual, told = Schema(), "Failed to reconcile schema: Invalid schema input"
     whole = Schema(_over(usual.defaults, schema.defaults), dict(usual.keys), schema.cmek)
     for key, types in schema.keys.items():
         if key.startswith("#") and key not in usual.keys:
-            raise ArgumentValueError(
-                f"Failed to reconcile schema: Invalid schema input: key {key!r} is reserved"
-            )
+            raise ArgumentValueError(f"{told}: key {key!r} is reserved")
         whole.keys[key] = _over(usual.keys.get(key, ValueTypes()), types)
+    vectors = ROW_OF[VectorIndexConfig]
+    for key, types in {"defaults": whole.defaults, **whole.keys}.items():
+        entry = vectors.get(types)
+        if (entry is not None and entry.enabled) != (key == EMBEDDING):
+            raise ArgumentValueError(f"{told}: the vector index belongs to '{EMBEDDING}', always")
     if schema.cmek is not None and not schema.cmek.validate_pattern():
         raise ArgumentValueError(
             f"Validation error: schema: CMEK does not match expected pattern: {schema.cmek}"
@@ -130,3 +176,26 @@ def _over(below: ValueTypes, above: ValueTypes) -> ValueTypes:
         if entry is not None:
             below = row.put(below, entry.enabled, entry.config)
     return below
+
+
+def shown(form: Form | None, configuration: Configuration, build: Build = keep) -> Schema:
+    """The schema of a collection as it is now: what was stored, and the configuration's index.
+
+    `build` makes embedding functions of their forms.
+    """
+    schema = Schema() if form is None else Schema.deserialize_from_json(form, build)
+    stored, row = configuration.embedding_function, ROW_OF[VectorIndexConfig]
+    known = stored is not None and stored["type"] == "known"
+    hnsw = {setting.name: getattr(configuration.hnsw, setting.name) for setting in _NUMBERS}
+    config = VectorIndexConfig(
+        space=configuration.hnsw.space,
+        embedding_function=build(stored) if known and stored is not None else None,
+        hnsw=HnswIndexConfig(**hnsw),
+    )
+    schema.defaults = row.put(schema.defaults, False, config)
+    placed = replace(config, source_key=DOCUMENT)
+    schema.keys[EMBEDDING] = row.put(schema.keys[EMBEDDING], True, placed)
+    return schema
+
+
+_NUMBERS = fields(HnswIndexConfig)

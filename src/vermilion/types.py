@@ -147,6 +147,9 @@ WhereDocumentOperator = Literal["$contains", "$not_contains", "$regex", "$not_re
 WhereDocument = dict[str, Any]
 Space = Literal["l2", "cosine", "ip"]
 
+# How a text is looked for: by its meaning, its words, or both.
+Mode = Literal["dense", "keyword", "hybrid"]
+
 # What survives a power cut: every call that returned, or all but the last few.
 Durability = Literal["full", "normal"]
 

@@ -20,8 +20,7 @@ from vermilion.errors import ArgumentValueError
 from vermilion.types import SparseVector, SparseVectors
 
 # The words of NLTK's English list; those with an apostrophe never meet a token.
-STOPWORDS = frozenset(
-    """
+_ENGLISH = """
     a about above after again against ain all am an and any are aren as at be because been before
     being below between both but by can couldn d did didn do does doesn doing don down during each
     few for from further had hadn has hasn have haven having he her here hers herself him himself
@@ -30,8 +29,8 @@ STOPWORDS = frozenset(
     should shouldn so some such t than that the their theirs them themselves then there these they
     this those through to too under until up ve very was wasn we were weren what when where which
     while who whom why will with won wouldn y you your yours yourself yourselves
-    """.split()
-)
+"""
+STOPWORDS = frozenset(_ENGLISH.split())
 
 _SEPARATORS = re.compile(r"[^\w\s]+")
 MASK = 0xFFFFFFFF

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from vermilion.embeddings.base import optional
+from vermilion.embeddings.base import check_signature, optional
 from vermilion.errors import ArgumentValueError
 from vermilion.types import SparseVector, SparseVectors
 
@@ -79,15 +79,18 @@ def _checked(call: Callable[..., Any]) -> Callable[..., SparseVectors]:
 def check_sparse_vectors(vectors: object) -> SparseVectors:
     """The same list, if it holds sparse vectors and is not empty."""
     if not isinstance(vectors, list) or not vectors:
-        raise ArgumentValueError(
-            f"Expected sparse vectors to be a non-empty list, got {vectors!r}"
-        )
+        raise ArgumentValueError(f"Expected sparse vectors to be a non-empty list, got {vectors!r}")
     for vector in vectors:
         if not isinstance(vector, SparseVector):
             raise ArgumentValueError(
                 f"Expected each sparse vector to be a SparseVector, got {vector!r}"
             )
     return vectors
+
+
+def check_sparse_signature(function: object) -> None:
+    """Raises ValueError unless `function` can be called as a sparse embedding function is."""
+    check_signature(function)
 
 
 # ── the registry ─────────────────────────────────────────────────────────────────────────────────
@@ -118,6 +121,8 @@ def config_to_sparse_embedding_function(form: Mapping[str, Any]) -> Any:
     Raises ValueError when no sparse function of that name is registered in this process.
     """
     name = form.get("name")
+    import vermilion.embeddings.bm25  # noqa: F401  (the one that comes with the package)
+
     kind = sparse_known_embedding_functions.get(str(name))
     if kind is None:
         raise ArgumentValueError(

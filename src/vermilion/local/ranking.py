@@ -27,7 +27,7 @@ from vermilion.local.search import Wish
 from vermilion.local.search import search as k_nearest
 from vermilion.local.snapshot import Keys, no_records
 from vermilion.local.weighing import sparse_nearest, text_nearest
-from vermilion.plans import DOCUMENT, EMBEDDING, SCORE, Plan, leaves
+from vermilion.plans import DOCUMENT, EMBEDDING, SCORE, URI, Plan, leaves
 from vermilion.ranks import Abs, Div, Exp, Knn, Log, Max, Min, Mul, Rank, Sub, Sum, Val
 from vermilion.schema_rules import Rules
 from vermilion.types import Ranked, SparseVector
@@ -133,7 +133,6 @@ class _Ranking:
         default = None if leaf.default is None else np.float32(leaf.default)
         return Scores(keys[order], values[order], default)
 
-
     def _neighbours(self, leaf: Knn) -> Nearest:
         if isinstance(leaf.query, str):
             return text_nearest(self.moment, leaf.query, leaf.limit, self.allowed)
@@ -202,17 +201,18 @@ def _kept(moment: Moment, found: Scores, plan: Plan) -> list[int]:
     kept: list[int] = []
     for places in groups.values():
         for key in reversed(aggregate.keys):  # sorting is stable: the first key counts most
-            values = {
-                place: float(found.values[place]) if key == SCORE else metadatas[place].get(key)
-                for place in places
-            }
-            there = [place for place in places if values[place] is not None]
-            gone = [place for place in places if values[place] is None]
-            # Sorted upwards and turned round would turn equals round as well.
-            there.sort(key=lambda place, of=values: _comparable(of[place]), reverse=down)
-            places = there + gone
+            scored = {place: float(found.values[place]) for place in places}
+            values = scored if key == SCORE else {p: metadatas[p].get(key) for p in places}
+            places = sorted_by(values, places, down=down)
         kept += places[: aggregate.k]
     return sorted(kept)
+
+
+def sorted_by(values: Mapping[int, Any], places: Sequence[int], *, down: bool) -> list[int]:
+    """The places in the order of their values; equals as they come, what has no value last."""
+    there = {p: _comparable(values[p]) for p in places if values[p] is not None}
+    gone = [p for p in places if values[p] is None]
+    return sorted(there, key=there.__getitem__, reverse=down) + gone
 
 
 def _comparable(value: Any) -> Any:
@@ -226,6 +226,9 @@ def _comparable(value: Any) -> Any:
 
 
 # ── columns ──────────────────────────────────────────────────────────────────────────────────────
+
+
+_COLUMN_OF: dict[str, Column] = {DOCUMENT: "documents", EMBEDDING: "vectors", URI: "uris"}
 
 
 def no_answer(plan: Plan) -> Ranked:
@@ -242,14 +245,8 @@ def _answer(moment: Moment, found: Scores, plan: Plan) -> Ranked:
 
 
 def _columns(plan: Plan) -> list[Column]:
-    columns: list[Column] = []
-    if DOCUMENT in plan.select:
-        columns.append("documents")
-    if EMBEDDING in plan.select:
-        columns.append("vectors")
-    if plan.fields is None or plan.fields:
-        columns.append("metadatas")
-    return columns
+    columns = [column for key, column in _COLUMN_OF.items() if key in plan.select]
+    return columns if plan.fields == frozenset() else [*columns, "metadatas"]
 
 
 def _only(metadata: dict[str, Any], fields: AnyCollection[str]) -> dict[str, Any] | None:

@@ -42,7 +42,8 @@ def sparse_nearest(
         weight = weights[term]
         if bm25:
             weight *= _rarity(moment, slots, moment.snapshot.head.rows)
-        return weight * values.astype(np.float64)
+        weighed: Weights = weight * values.astype(np.float64)
+        return weighed
 
     return _most(moment, k, allowed, weights, lambda term: _of_key(moment, key, term), weigh)
 

@@ -74,7 +74,8 @@ def build_sparse(
     while page := list(islice(stream, LOAD_ROWS)):
         growing.append(rows, page)
         rows += len(page)
-    keys, blocks = sorted(growing._keys), {}
+    keys = sorted(growing._keys)
+    blocks: dict[str, NDArray[Any] | bytes] = {}
     for place, key in enumerate(keys):
         blocks |= growing._keys[key].whole().blocks(f"{place} ")
     return blocks, {"keys": keys}

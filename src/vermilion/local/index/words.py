@@ -99,8 +99,8 @@ class Words:
             lengths.append(len(found))
         hashes = np.array([word_hash(word) for word in numbers], np.uint64)
         slots = np.repeat(np.arange(first, first + len(sizes)), sizes)
-        often = np.minimum(np.array(counts, np.int64), MOST).astype(np.uint16)
-        self._postings.append(hashes[np.array(terms, np.int64)], slots, often)
+        values = np.minimum(np.array(counts, np.int64), MOST).astype(np.uint16)
+        self._postings.append(hashes[np.array(terms, np.int64)], slots, values)
         self._lengths.append(np.array(lengths, np.int32))
 
     def of(self, term: int, length: int) -> Lists:

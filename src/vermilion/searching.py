@@ -1,0 +1,126 @@
+"""The half of a collection that scores and sums up: searches with ranks, and searches for texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from vermilion.embedder import Embedder
+from vermilion.engine import CollectionInfo, Engine, Selection
+from vermilion.errors import ArgumentValueError
+from vermilion.records import (
+    as_list,
+    check_include,
+    check_lengths,
+    check_n_results,
+    document_column,
+    id_column,
+    id_list,
+    vector_column,
+    vector_rows,
+)
+from vermilion.results import query_result, reported
+from vermilion.sparse_embedder import SparseEmbedder
+from vermilion.types import Include, Mode, QueryResult, ReadLevel
+from vermilion.where import parse
+
+if TYPE_CHECKING:
+    from vermilion.queries import SearchResult
+    from vermilion.search import Search
+
+
+class Searching:
+    """What `Collection` inherits."""
+
+    _engine: Callable[[], Engine]
+    _info: CollectionInfo
+    _embedder: Embedder
+    _sparse: SparseEmbedder
+
+    def _query_words(
+        self,
+        embeddings: Any,
+        texts: Any,
+        ids: Any,
+        n_results: int,
+        where: Any,
+        where_document: Any,
+        include: Include,
+        mode: Mode,
+    ) -> QueryResult:
+        from vermilion import queries  # with the Search classes, which few programs need
+
+        with naming("query"):
+            asked = document_column(as_list(texts), optional=False)
+            if asked is None:
+                raise ArgumentValueError(f"query_texts must be provided with mode={mode!r}")
+            vectors = vector_column(vector_rows(embeddings))
+            check_lengths({"query_texts": asked, "query_embeddings": vectors})
+            parse(where, where_document)
+            wanted, k = check_include(include, distances=True), check_n_results(n_results)
+            filter = queries.joined(query_ids(ids), where, where_document)
+            rows = [None] * len(asked) if vectors is None else vectors.tolist()
+            searches = [
+                queries.free_text(str(text), k, filter, mode, row).select(
+                    *queries.selected_for(wanted)
+                )
+                for text, row in zip(asked, rows, strict=True)
+            ]
+            ready = queries.embedded(searches, self._embedder, self._sparse)
+        ranked = self._engine().search(self._info.address, ready)
+        return query_result(queries.ranked_hits(ranked), reported(wanted), self._embedder)
+
+    def search(
+        self,
+        searches: Search | str | Sequence[Search | str],
+        read_level: ReadLevel = ReadLevel.INDEX_AND_WAL,
+        *,
+        n_results: int = 10,
+        where: Any = None,
+    ) -> SearchResult:
+        """Answers one search or several, all of them of one moment.
+
+        A text alone is a search for its meaning and its words: the best `n_results` records that
+        match `where`, with document, metadata and score. In other searches, a text in a Knn is
+        embedded by the collection's function, or by that of the sparse index it is for.
+        """
+        from vermilion import queries  # as above
+
+        ReadLevel(read_level)
+        count = check_n_results(n_results)
+        mode: Mode = "hybrid" if self._embedder.has_function else "keyword"
+        wanted = [
+            queries.free_text(one, count, where, mode).select(*queries.SHOWN)
+            if isinstance(one, str)
+            else one
+            for one in queries.search_list(searches)
+        ]
+        ready = queries.embedded(wanted, self._embedder, self._sparse)
+        return queries.search_result(ready, self._engine().search(self._info.address, ready))
+
+
+# ── arguments ────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def naming(method: str) -> Iterator[None]:
+    """Errors about arguments end with the method that was called; their type stays."""
+    try:
+        yield
+    except Exception as error:
+        if error.args:
+            error.args = (f"{error.args[0]} in {method}.", *error.args[1:])
+        raise
+
+
+def selected(ids: Any, where: Any, where_document: Any) -> Selection:
+    """Which records the arguments of a call name."""
+    return Selection(None if ids is None else id_column(as_list(ids)), parse(where, where_document))
+
+
+def query_ids(ids: Any) -> list[str] | None:
+    """As for `get`, but the same id may stand twice and no id at all finds nothing."""
+    if ids is None or (isinstance(ids, list) and not ids):
+        return None if ids is None else []
+    return list(dict.fromkeys(id_list(as_list(ids))))
