@@ -23,7 +23,6 @@ from vermilion.errors import (
     UniqueConstraintError,
     UnknownDatabaseError,
 )
-from vermilion.schema import IntInvertedIndexConfig, Schema
 
 # ── names ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -399,11 +398,3 @@ def test_reset_deletes_everything_but_the_defaults(client: Client) -> None:
     assert client.reset() is True
     assert client.count_collections() == 0
     assert empty(client).count() == 0
-
-
-def test_a_schema_that_would_not_be_honoured_is_refused(client: Client) -> None:
-    client.create_collection("plain", schema=Schema())
-    special = Schema().delete_index(IntInvertedIndexConfig(), key="page")
-    with pytest.raises(ValueError, match="Index schemas other than the default"):
-        client.create_collection("special", schema=special)
-    assert [one.name for one in client.list_collections()] == ["plain"]

@@ -9,9 +9,9 @@ import pytest
 
 import vermilion.embeddings.bm25
 from vermilion.embeddings.bm25 import ChromaBm25EmbeddingFunction, murmur3
+from vermilion.embeddings.lookup import config_to_sparse_embedding_function
 from vermilion.embeddings.sparse import (
     SparseEmbeddingFunction,
-    config_to_sparse_embedding_function,
     register_sparse_embedding_function,
     sparse_known_embedding_functions,
 )

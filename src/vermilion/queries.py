@@ -64,7 +64,7 @@ def joined(ids: list[str] | None, where: Form | None, where_document: Form | Non
     if where_document is not None:
         parts.append(_about_documents(where_document))
     if ids is not None:
-        parts.append({Key.ID.name: {"$in": ids}})
+        parts.append({Key.ID.name: {"$in": ids or [""]}})  # nobody has the empty id
     return {"$and": parts} if parts else None
 
 

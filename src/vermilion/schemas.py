@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from vermilion.configuration import Configuration
-from vermilion.embeddings.base import check_signature, config_to_embedding_function, stored_form
-from vermilion.embeddings.sparse import (
+from vermilion.embeddings.base import check_signature, stored_form
+from vermilion.embeddings.lookup import (
+    config_to_embedding_function,
     config_to_sparse_embedding_function,
-    sparse_known_embedding_functions,
 )
+from vermilion.embeddings.sparse import sparse_known_embedding_functions
 from vermilion.engine import CollectionInfo
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.keys import Form
@@ -42,12 +43,12 @@ def of_collection(info: CollectionInfo) -> Schema:
 
 def build_known(form: Form) -> Any:
     """The function that a form describes, dense or sparse; the form itself if nobody knows it."""
-    try:
-        if form["name"] in sparse_known_embedding_functions:
-            return config_to_sparse_embedding_function(form)
-        return config_to_embedding_function(form)
-    except ArgumentValueError:
-        return form
+    for build in (config_to_sparse_embedding_function, config_to_embedding_function):
+        try:
+            return build(form)
+        except ArgumentValueError:
+            continue
+    return form
 
 
 def _vector_function(schema: Schema) -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from vermilion.embeddings.sparse import check_sparse_vectors, config_to_sparse_embedding_function
+from vermilion.embeddings.lookup import config_to_sparse_embedding_function
+from vermilion.embeddings.sparse import check_sparse_vectors
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
 from vermilion.records import Columns
 from vermilion.types import SparseVector, SparseVectors

@@ -16,6 +16,10 @@ from vermilion.embeddings.base import (
     known_embedding_functions,
     register_embedding_function,
 )
+from vermilion.embeddings.sparse import (
+    SparseEmbeddingFunction,
+    sparse_known_embedding_functions,
+)
 from vermilion.errors import ArgumentValueError
 
 GROUP = "vermilion.embeddings"
@@ -39,6 +43,21 @@ def config_to_embedding_function(form: Mapping[str, Any]) -> EmbeddingFunction[A
             "the class definition and import it, or pass embedding_function= to get_collection"
         )
     function: EmbeddingFunction[Any] = kind.build_from_config(form.get("config") or {})
+    return function
+
+
+def config_to_sparse_embedding_function(form: Mapping[str, Any]) -> SparseEmbeddingFunction[Any]:
+    """The sparse function that a stored name and config stand for; as for dense ones."""
+    import vermilion.embeddings.bm25  # noqa: F401  (the one that comes with the package)
+
+    name = form.get("name")
+    kind = sparse_known_embedding_functions.get(str(name))
+    if kind is None:
+        raise ArgumentValueError(
+            f"Sparse embedding function {name} not found. Add @register_sparse_embedding_function "
+            "decorator to the class definition and import it"
+        )
+    function: SparseEmbeddingFunction[Any] = kind.build_from_config(form.get("config") or {})
     return function
 
 

@@ -7,7 +7,7 @@ classes: nothing that stored data names is imported or run.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from vermilion.embeddings.base import check_signature, optional
@@ -113,20 +113,3 @@ def register_sparse_embedding_function(kind: Any = None) -> Any:
         )
     sparse_known_embedding_functions[name] = kind
     return kind
-
-
-def config_to_sparse_embedding_function(form: Mapping[str, Any]) -> Any:
-    """The function that a stored name and config stand for.
-
-    Raises ValueError when no sparse function of that name is registered in this process.
-    """
-    name = form.get("name")
-    import vermilion.embeddings.bm25  # noqa: F401  (the one that comes with the package)
-
-    kind = sparse_known_embedding_functions.get(str(name))
-    if kind is None:
-        raise ArgumentValueError(
-            f"Sparse embedding function {name} not found. Add @register_sparse_embedding_function "
-            "decorator to the class definition and import it"
-        )
-    return kind.build_from_config(form.get("config") or {})
