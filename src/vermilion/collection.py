@@ -41,6 +41,7 @@ from vermilion.records import (
     vector_rows,
 )
 from vermilion.results import (
+    check_cut,
     columns_for,
     get_result,
     query_result,
@@ -293,10 +294,21 @@ class Collection(Searching):
         """Returns the first records, embeddings included."""
         return self.get(limit=limit, include=["metadatas", "documents", "embeddings"])
 
-    def count(self, read_level: ReadLevel = ReadLevel.INDEX_AND_WAL) -> int:
-        """Returns how many records there are. Every read level sees all that was written."""
+    def count(
+        self,
+        read_level: ReadLevel = ReadLevel.INDEX_AND_WAL,
+        *,
+        where: Any = None,
+        where_document: Any = None,
+    ) -> int:
+        """Returns how many records there are that match the filters.
+
+        Every read level sees all that was written.
+        """
         ReadLevel(read_level)
-        return self._engine().count(self._info.address)
+        with naming("count"):
+            selection = selected(None, where, where_document)
+        return self._engine().count(self._info.address, selection)
 
     def query(
         self,
@@ -313,6 +325,8 @@ class Collection(Searching):
         exact: bool = False,
         recall: float = 0.99,
         mode: Mode = "dense",
+        offset: int = 0,
+        max_distance: float | None = None,
     ) -> QueryResult:
         """Returns the nearest records to each query, one inner list per query, nearest first.
 
@@ -323,10 +337,21 @@ class Collection(Searching):
 
         With mode="hybrid" the texts are looked for by their meaning and by their words, with
         mode="keyword" by their words alone; the distances are then the scores of `search`.
+
+        `offset` leaves out the nearest so many, `max_distance` those that are farther.
         """
+        cut = check_cut(offset, max_distance)
         if check_mode(mode) != "dense":
             return self._query_words(
-                query_embeddings, query_texts, ids, n_results, where, where_document, include, mode
+                query_embeddings,
+                query_texts,
+                ids,
+                n_results,
+                where,
+                where_document,
+                include,
+                mode,
+                cut,
             )
         with naming("query"):
             vectors = self._query_vectors(query_embeddings, query_texts, query_images, query_uris)
@@ -337,8 +362,10 @@ class Collection(Searching):
             k = check_n_results(n_results)
             effort = Effort(exact, check_recall(recall))
         columns = columns_for(wanted)
-        hits = self._engine().query(self._info.address, vectors, k, selection, columns, effort)
-        return query_result(hits, reported(wanted), self._embedder)
+        hits = self._engine().query(
+            self._info.address, vectors, k + cut.offset, selection, columns, effort
+        )
+        return query_result(cut.of(hits), reported(wanted), self._embedder)
 
     def explain(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from vermilion.embedder import Embedder
 from vermilion.engine import Column
+from vermilion.errors import ArgumentTypeError
+from vermilion.records import check_count
 from vermilion.types import GetResult, Hits, QueryResult, Records
 
 # How the columns a caller names are called inside.
@@ -63,6 +66,41 @@ def query_result(hits: list[Hits], include: list[Any], embedder: Embedder) -> Qu
         "metadatas": column("metadatas"),
         "distances": ([hit.distances.tolist() for hit in hits] if "distances" in include else None),
     }
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which of the nearest are told: from the offset on, and none that is too far."""
+
+    offset: int = 0
+    max_distance: float | None = None
+
+    def of(self, hits: list[Hits]) -> list[Hits]:
+        """The hits that are left of each answer."""
+        if self == Cut():
+            return hits
+        return [self._of(one) for one in hits]
+
+    def _of(self, hits: Hits) -> Hits:
+        count = len(hits.records)
+        if self.max_distance is not None:
+            count = int(np.count_nonzero(hits.distances <= self.max_distance))
+        kept = slice(self.offset, max(count, self.offset))
+        columns: dict[str, Any] = {
+            column.name: None if cells is None else cells[kept]
+            for column in fields(hits.records)
+            for cells in [getattr(hits.records, column.name)]
+        }
+        return Hits(replace(hits.records, **columns), hits.distances[kept])
+
+
+def check_cut(offset: object, max_distance: object) -> Cut:
+    """The cut that a caller asks for."""
+    if max_distance is not None and (
+        isinstance(max_distance, bool) or not isinstance(max_distance, int | float)
+    ):
+        raise ArgumentTypeError(f"Expected max_distance to be a number, got {max_distance!r}")
+    return Cut(check_count("offset", offset) or 0, max_distance)
 
 
 def _doubles(vectors: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from vermilion.records import (
     vector_column,
     vector_rows,
 )
-from vermilion.results import query_result, reported
+from vermilion.results import Cut, query_result, reported
 from vermilion.sparse_embedder import SparseEmbedder
 from vermilion.types import Include, Mode, QueryResult, ReadLevel
 from vermilion.where import parse
@@ -48,6 +48,7 @@ class Searching:
         where_document: Any,
         include: Include,
         mode: Mode,
+        cut: Cut,
     ) -> QueryResult:
         from vermilion import queries  # with the Search classes, which few programs need
 
@@ -62,14 +63,15 @@ class Searching:
             filter = queries.joined(query_ids(ids), where, where_document)
             rows = [None] * len(asked) if vectors is None else vectors.tolist()
             searches = [
-                queries.free_text(str(text), k, filter, mode, row).select(
+                queries.free_text(str(text), k + cut.offset, filter, mode, row).select(
                     *queries.selected_for(wanted)
                 )
                 for text, row in zip(asked, rows, strict=True)
             ]
             ready = queries.embedded(searches, self._embedder, self._sparse)
         ranked = self._engine().search(self._info.address, ready)
-        return query_result(queries.ranked_hits(ranked), reported(wanted), self._embedder)
+        hits = cut.of(queries.ranked_hits(ranked))
+        return query_result(hits, reported(wanted), self._embedder)
 
     def search(
         self,

@@ -56,12 +56,12 @@ def text_nearest(moment: Moment, text: str, k: int, allowed: Mask) -> Nearest:
     lengths = _lengths(moment)
     written = moment.view.live & (lengths > 0)
     count = int(np.count_nonzero(written))
-    average = float(lengths[written].mean()) if count else 1.0
-    shares = 1 - B + B * lengths / average
+    average = int(lengths[written].sum(dtype=np.int64)) / count if count else 1.0
 
     def weigh(term: int, slots: Slots, often: NDArray[Any]) -> Weights:
         weight = weights[term] * _rarity(moment, slots, count) * (K1 + 1)
-        weighed: Weights = weight * often / (often + K1 * shares[slots])
+        shares = 1 - B + B * lengths[slots] / average
+        weighed: Weights = weight * often / (often + K1 * shares)
         return weighed
 
     return _most(moment, k, allowed, weights, lambda term: _of_word(moment, term), weigh)
