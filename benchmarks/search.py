@@ -78,6 +78,10 @@ def questions(collection: Any) -> dict[str, Callable[[], Any]]:
         "sparse, 10 terms": lambda: collection.search(
             Search(rank=Knn(sparse(random, 10), "terms", limit=10)).select(K.SCORE)
         ),
+        "facets, 45 values": lambda: collection.facets("kind"),
+        "facets, filtered": lambda: collection.facets("kind", where={"year": {"$lt": 500}}),
+        "order_by year, 10": lambda: collection.get(order_by="-year", limit=10),
+        "order_by kind, year, 10": lambda: collection.get(order_by=["kind", "-year"], limit=10),
     }
 
 
@@ -86,8 +90,11 @@ def main() -> None:
     folder = Path(sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp())
     client = vermilion.PersistentClient(folder)
     began = time.perf_counter()
-    collection = filled(client, rows)
-    print(f"{rows} records written and indexed in {time.perf_counter() - began:.0f} s")
+    if client.count_collections():
+        collection = client.get_collection("things")
+    else:
+        collection = filled(client, rows)
+        print(f"{rows} records written and indexed in {time.perf_counter() - began:.0f} s")
     asked = questions(collection)
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
     for turn in range(ROUNDS + 3):

@@ -25,7 +25,7 @@ LOCAL = """
     local.index.postings local.index.sparse local.index.words
     local.segment local.compactor local.builder local.eraser local.segment_checker local.checker
     local.indexer local.search local.planner local.explain local.weighing
-    local.ranking
+    local.ranking local.values
     local.folders local.catalogue local.collection local.handles local.engine local.salvage
 """
 EMBEDDINGS = """

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from oracle import Oracle
-from test_segments import check, home, real_batch, seal, segments_of
+from test_segments import SCHEMA, check, home, real_batch, seal, segments_of
 from vermilion.client import Client
 from vermilion.engine import EVERYTHING, Engine, Selection
 from vermilion.errors import StorageError
@@ -191,7 +191,7 @@ def secret_batch(count: int, turn: int = 0) -> Batch:
 def test_no_byte_is_left_of_what_was_deleted_securely(
     disk: LocalEngine, other: LocalEngine, folder: Path, reach: str
 ) -> None:
-    address, oracle = make(disk, space="cosine"), Oracle("cosine")
+    address, oracle = make(disk, space="cosine", schema=SCHEMA), Oracle("cosine")
     for turn in range(5):  # growing documents make SQLite move cells from page to page
         batch = secret_batch(1500, turn)
         disk.upsert(address, batch)
@@ -244,7 +244,7 @@ def test_copies_that_sqlite_left_in_unused_parts_of_pages_are_gone(
 
 
 def test_segments_without_the_deleted_stay(disk: LocalEngine, folder: Path) -> None:
-    address, oracle = make(disk, space="cosine"), Oracle("cosine")
+    address, oracle = make(disk, space="cosine", schema=SCHEMA), Oracle("cosine")
     for start, count in ((0, 900), (900, 100)):
         disk.add(address, real_batch(count, start))
         oracle.add(real_batch(count, start))

@@ -5,7 +5,7 @@ Method for method the collection that Chroma's users know: columns in, columns o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -42,6 +42,7 @@ from vermilion.records import (
 )
 from vermilion.results import (
     check_cut,
+    check_order,
     columns_for,
     get_result,
     query_result,
@@ -276,10 +277,13 @@ class Collection(Searching):
         offset: int | None = None,
         where_document: Any = None,
         include: Include = ["metadatas", "documents"],  # noqa: B006  (read, never written)
+        *,
+        order_by: str | Sequence[str] = (),
     ) -> GetResult:
         """Returns the records with these ids that match the filters, in the order of insertion.
 
-        The filters come first, then `offset`, then `limit`.
+        The filters come first, then `offset`, then `limit`. `order_by` names metadata fields, with
+        "-" before one for the greatest first; records without the field come last.
         """
         with naming("get"):
             selection = selected(ids, where, where_document)
@@ -287,7 +291,10 @@ class Collection(Searching):
             if "data" in wanted:
                 self._embedder.check_loader()
             window = check_count("limit", limit), check_count("offset", offset)
-        records = self._engine().get(self._info.address, selection, columns_for(wanted), *window)
+            orders = check_order(order_by)
+        records = self._engine().get(
+            self._info.address, selection, columns_for(wanted), *window, orders
+        )
         return get_result(records, reported(wanted), self._embedder)
 
     def peek(self, limit: int = 10) -> GetResult:

@@ -26,8 +26,10 @@ from vermilion.types import (
     Database,
     Effort,
     Explanation,
+    Facet,
     Hits,
     IndexingStatus,
+    Order,
     Problem,
     Ranked,
     Records,
@@ -233,8 +235,23 @@ class Engine(Protocol):
         columns: AnyCollection[Column] = (),
         limit: int | None = None,
         offset: int | None = None,
+        order_by: Sequence[Order] = (),
     ) -> Records:
-        """The selected records in the order they were inserted."""
+        """The selected records by these fields, then in the order they were inserted.
+
+        Types are ordered bool, number, string; what has no such field, or a list, comes last,
+        ascending or descending.
+        """
+        ...
+
+    def facets(
+        self, address: Address, keys: Sequence[str], selection: Selection = EVERYTHING
+    ) -> list[list[Facet]]:
+        """For each field the values that selected records have, the most frequent first.
+
+        Equally frequent ones ascend. A list counts once for each of its distinct elements; 1 and
+        1.0 are one value.
+        """
         ...
 
     def query(

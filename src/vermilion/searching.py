@@ -20,10 +20,10 @@ from vermilion.records import (
     vector_column,
     vector_rows,
 )
-from vermilion.results import Cut, query_result, reported
+from vermilion.results import Cut, check_field, query_result, reported
 from vermilion.sparse_embedder import SparseEmbedder
-from vermilion.types import Include, Mode, QueryResult, ReadLevel
-from vermilion.where import parse
+from vermilion.types import Facet, Include, Mode, QueryResult, ReadLevel
+from vermilion.where import ascending, parse
 
 if TYPE_CHECKING:
     from vermilion.queries import SearchResult
@@ -100,6 +100,34 @@ class Searching:
         ]
         ready = queries.embedded(wanted, self._embedder, self._sparse)
         return queries.search_result(ready, self._engine().search(self._info.address, ready))
+
+    # ── what values there are ────────────────────────────────────────────────────────────────────
+
+    def facets(
+        self, keys: str | Sequence[str], where: Any = None, where_document: Any = None
+    ) -> dict[str, list[Facet]]:
+        """Returns for each metadata field its values with how many matching records have them.
+
+        The most frequent come first. A list counts for each of its elements.
+        """
+        with naming("facets"):
+            names = [
+                check_field("keys", key) for key in ([keys] if isinstance(keys, str) else keys)
+            ]
+            selection = selected(None, where, where_document)
+        found = self._engine().facets(self._info.address, names, selection)
+        return dict(zip(names, found, strict=True))
+
+    def distinct(self, key: str, where: Any = None, where_document: Any = None) -> list[Any]:
+        """Returns the values of a metadata field that matching records have, ascending.
+
+        Bools come before numbers, numbers before strings.
+        """
+        with naming("distinct"):
+            name = check_field("key", key)
+            selection = selected(None, where, where_document)
+        [found] = self._engine().facets(self._info.address, [name], selection)
+        return sorted((facet.value for facet in found), key=ascending)
 
 
 # ── arguments ────────────────────────────────────────────────────────────────────────────────────

@@ -150,6 +150,22 @@ Space = Literal["l2", "cosine", "ip"]
 # How a text is looked for: by its meaning, its words, or both.
 Mode = Literal["dense", "keyword", "hybrid"]
 
+
+class Order(NamedTuple):
+    """Records are ordered by this metadata field."""
+
+    field: str
+    descending: bool = False
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A value of a metadata field, and how many records have it."""
+
+    value: str | int | float | bool
+    count: int
+
+
 # What survives a power cut: every call that returned, or all but the last few.
 Durability = Literal["full", "normal"]
 

@@ -46,6 +46,11 @@ def kind(value: object) -> Kind | None:
     return "list" if isinstance(value, list) else None
 
 
+def ascending(value: object) -> tuple[int, Any]:
+    """What scalars of any type are ordered by: bools first, then numbers, then strings."""
+    return ("bool", "number", "string").index(str(kind(value))), value
+
+
 def plain(value: Any) -> Any:
     """The str, int, float or bool that a value is, whatever subclass it comes in.
 

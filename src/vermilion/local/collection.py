@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Collection as AnyCollection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from vermilion import forks
 from vermilion.configuration import Hnsw
 from vermilion.engine import Column, Selection
-from vermilion.local import compactor, explain, planner, ranking
+from vermilion.local import compactor, explain, planner, ranking, values
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.checker import Finding, check_store
 from vermilion.local.eraser import erasing, forget
@@ -34,14 +35,18 @@ from vermilion.types import (
     Course,
     Effort,
     Explanation,
+    Facet,
     Hits,
     IndexingStatus,
+    Order,
     Ranked,
     Records,
     Stats,
     WhyNot,
     WriteResult,
 )
+
+NO_RULES = Rules(None)
 
 # Finds the store of a collection; with True it is made if need be, with the dimension given.
 FindStore = Callable[[bool, int | None], Store | None]
@@ -53,10 +58,10 @@ class LocalCollection:
     def __init__(
         self,
         hnsw: Hnsw,
-        rules: Rules,
         find: FindStore,
         folder: Path | None = None,
         *,
+        rules: Rules = NO_RULES,
         seal: bool = True,
     ) -> None:
         """`folder` is where its files are, or None when it lives in memory.
@@ -127,6 +132,7 @@ class LocalCollection:
         columns: AnyCollection[Column],
         limit: int | None,
         offset: int | None,
+        order_by: Sequence[Order] = (),
     ) -> Records:
         """See Engine.get."""
         self._rules.check(selection.filter)
@@ -134,6 +140,13 @@ class LocalCollection:
         if opened is None:
             return no_records(columns)
         store, indexer = opened
+        if order_by:
+            needs = replace(planner.needs(selection), columns=True)
+            stop = None if limit is None else (offset or 0) + limit
+            with indexer.reading(needs) as moment:
+                allowed = planner.select(moment, selection)
+                keys = values.ordered(moment, allowed, order_by, stop)[offset or 0 :]
+                return moment.snapshot.records(keys, columns)
         if selection.filter is None and (selection.ids is not None or not offset):
             with store.reading() as snapshot:
                 if selection.ids is None:
@@ -145,6 +158,16 @@ class LocalCollection:
         with indexer.reading(planner.needs(selection)) as moment:
             keys = _page(planner.select_keys(moment, selection), limit, offset)
             return moment.snapshot.records(keys, columns)
+
+    def facets(self, keys: Sequence[str], selection: Selection) -> list[list[Facet]]:
+        """See Engine.facets."""
+        self._rules.check(selection.filter)
+        opened = self._open(make=False)
+        if opened is None:
+            return [[] for _ in keys]
+        with opened[1].reading(replace(planner.needs(selection), columns=True)) as moment:
+            allowed = planner.select(moment, selection)
+            return [values.facets(moment, allowed, key) for key in keys]
 
     def query(
         self,

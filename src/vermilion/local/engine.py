@@ -34,8 +34,10 @@ from vermilion.types import (
     Durability,
     Effort,
     Explanation,
+    Facet,
     Hits,
     IndexingStatus,
+    Order,
     Problem,
     Ranked,
     Records,
@@ -230,10 +232,18 @@ class LocalEngine:
         columns: AnyCollection[Column] = (),
         limit: int | None = None,
         offset: int | None = None,
+        order_by: Sequence[Order] = (),
     ) -> Records:
         """See Engine.get."""
         with self._handles.using(address) as collection:
-            return collection.get(selection, columns, limit, offset)
+            return collection.get(selection, columns, limit, offset, order_by)
+
+    def facets(
+        self, address: Address, keys: Sequence[str], selection: Selection = EVERYTHING
+    ) -> list[list[Facet]]:
+        """See Engine.facets."""
+        with self._handles.using(address) as collection:
+            return collection.facets(keys, selection)
 
     def query(
         self,

@@ -121,9 +121,9 @@ class Handles:
         find = self._find_in_memory if self._folders is None else self._find_file
         return LocalCollection(
             info.configuration.hnsw,
-            rules_of(info.schema),
             lambda make, dimension: find(address, make, dimension),
             None if self._folders is None else self._folders.of(address.collection),
+            rules=rules_of(info.schema),
             seal=not self._read_only,
         )
 

@@ -7,18 +7,21 @@ questions as the records themselves do.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.local.blocks import CacheDamaged
 from vermilion.local.index import sealed_vectors
-from vermilion.local.index.base import Mask, distances
+from vermilion.local.index.base import Mask, Slots, distances
+from vermilion.local.index.words import MOST, word_hash, words
 from vermilion.local.segment import Segment
 from vermilion.local.snapshot import Keys, SegmentRow, Snapshot
-from vermilion.types import pages
+from vermilion.types import SparseVector, pages
 from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, OPERATORS, Condition
 
 PAGE = 2_000
@@ -83,6 +86,8 @@ def _check(snapshot: Snapshot, segment: Segment, alive: Mask) -> Iterator[str]:
         yield from _check_columns(snapshot, segment, slots, condition)
     for condition in _about_text(snapshot, segment.keys[sample]):
         yield from _check_text(snapshot, segment, slots, condition)
+    yield from _check_words(snapshot, segment, sample)
+    yield from _check_sparse(snapshot, segment, sample)
     yield from _check_codes(snapshot, segment, sample)
 
 
@@ -140,6 +145,47 @@ def _check_text(
             if document is not None and condition.operator.test(document, condition.operand):
                 yield f"segment {segment.name}: text of record {segment.keys[slot]}"
                 return
+
+
+# ── words and sparse vectors ─────────────────────────────────────────────────────────────────────
+
+
+def _check_words(snapshot: Snapshot, segment: Segment, sample: Slots) -> Iterator[str]:
+    """Every word of these documents is known to be in them, so often."""
+    assert segment.words is not None, "it was opened"
+    documents = snapshot.documents(segment.keys[sample])
+    for slot, document in zip(sample.tolist(), documents, strict=True):
+        found = words(document or "")
+        right = segment.words.lengths[slot] == len(found)
+        for word, often in Counter(found).items():
+            right &= _listed(segment.words.of(word_hash(word)), slot) == min(often, MOST)
+        if not right:
+            yield f"segment {segment.name}: words of record {segment.keys[slot]}"
+            return
+
+
+def _check_sparse(snapshot: Snapshot, segment: Segment, sample: Slots) -> Iterator[str]:
+    """Every component of these sparse vectors is known."""
+    assert segment.sparse is not None, "it was opened"
+    metadatas = snapshot.metadatas(segment.keys[sample])
+    for slot, metadata in zip(sample.tolist(), metadatas, strict=True):
+        for key, vector in (metadata or {}).items():
+            if not isinstance(vector, SparseVector):
+                continue
+            values = np.array(vector.values).astype(np.float32).tolist()
+            for index, value in zip(vector.indices, values, strict=True):
+                if _listed(segment.sparse.of(key, index), slot) != value:
+                    yield f"segment {segment.name}: {key} of record {segment.keys[slot]}"
+                    return
+
+
+def _listed(lists: Iterator[tuple[Slots, NDArray[Any]]], slot: int) -> float | None:
+    """What the postings of a term say of a slot."""
+    for slots, values in lists:
+        place = int(np.searchsorted(slots, slot))
+        if place < len(slots) and slots[place] == slot:
+            return float(values[place])
+    return None
 
 
 # ── codes ────────────────────────────────────────────────────────────────────────────────────────

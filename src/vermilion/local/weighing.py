@@ -99,7 +99,8 @@ def _lengths(moment: Moment) -> NDArray[np.int32]:
 
 def _rarity(moment: Moment, slots: Slots, count: int) -> float:
     """How much a term tells that these slots, dead ones among them, have, of so many records."""
-    have = int(np.count_nonzero(moment.view.live[slots]))
+    live = moment.view.live
+    have = len(slots) if live.all() else int(np.count_nonzero(live[slots]))
     return float(np.log(1 + (count - have + 0.5) / (have + 0.5)))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,6 +38,15 @@ class Inverted(NamedTuple):
     terms: list[Any]
     counts: NDArray[np.int64]
     slots: Slots
+
+
+class Part(NamedTuple):
+    """Values of one key and kind: parallel slots and values, or numbers of `terms` as values."""
+
+    kind: str
+    slots: Slots
+    values: NDArray[Any]
+    terms: Sequence[Any] | None = None
 
 
 class Columns:
@@ -68,6 +77,11 @@ class Columns:
             if kind in columns:
                 columns[kind].mark(mask, compare, operand)
         return ~mask if condition.operator.negated else mask
+
+    def parts(self, key: str, length: int) -> Iterator[Part]:
+        """The values of a key in the first `length` slots; a list has several."""
+        for kind, column in self._keys.get(key, {}).items():
+            yield Part(kind, *column.part(length))
 
     def by_key(self) -> Iterator[tuple[str, dict[str, AnyColumn]]]:
         """Every key with its columns by kind; the keys ascend."""
@@ -122,6 +136,10 @@ class Column:
             slots = slots[: np.searchsorted(slots, length)]
         return slots, self._values.array(len(slots))
 
+    def part(self, length: int) -> tuple[Slots, NDArray[Any], Sequence[Any] | None]:
+        """The values of the first slots, as in `Part`."""
+        return *self.arrays(length), None
+
     def inverted(self) -> Inverted:
         """The slots by value."""
         slots, values = self.arrays()
@@ -146,6 +164,11 @@ class Strings:
         code = self._codes.get(operand)
         if code is not None:
             self._column.mark(mask, compare, code)
+
+    def part(self, length: int) -> tuple[Slots, NDArray[Any], Sequence[Any] | None]:
+        """The strings of the first slots, as in `Part`."""
+        slots, codes = self._column.arrays(length)  # before the terms, which may grow
+        return slots, codes, list(self._codes)
 
     def inverted(self) -> Inverted:
         """The slots by string. Ascending means by code point, which is the order of UTF-8, too."""
@@ -178,6 +201,14 @@ class Elements:
         if operand in self._places:
             slots = self._places[operand].array()
             mask[slots[: np.searchsorted(slots, len(mask))]] = True
+
+    def part(self, length: int) -> tuple[Slots, NDArray[Any], Sequence[Any] | None]:
+        """The elements of the first slots, as in `Part`."""
+        terms = list(self._places)
+        runs = [self._places[term].array() for term in terms]
+        runs = [run[: np.searchsorted(run, length)] for run in runs]
+        codes = np.repeat(np.arange(len(terms)), [len(run) for run in runs])
+        return np.concatenate(runs), codes, terms
 
     def inverted(self) -> Inverted:
         """The slots by element."""

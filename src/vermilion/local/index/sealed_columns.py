@@ -17,9 +17,9 @@ keys open as fast as one:
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from vermilion.local.index.columns import (
     Column,
     Columns,
     Compare,
+    Part,
     Question,
     questions,
 )
@@ -79,6 +80,16 @@ class SealedColumns:
             most += count
             least += 0 if question.kind in NUMBERS else count
         return self._rows - least if condition.operator.negated else most
+
+    def parts(self, key: str) -> Iterator[Part]:
+        """The values of a key; a list has several."""
+        number = self._keys.find(key)
+        if number is None:
+            return
+        first, end = np.searchsorted(self._key_of, [number, number + 1]).tolist()
+        for place in range(first, end):
+            kind = KINDS[self._kind_of[place]]
+            yield Part(kind, *self._column(kind, int(self._array_of[place])).part())
 
     def _asked(self, condition: Condition) -> list[tuple[Question, SealedNumbers | Terms]]:
         """The questions of the condition that the key has a column for, each with the column."""
@@ -131,6 +142,15 @@ class SealedNumbers:
             hits &= from_bits(self._where, self._rows)
         mask |= hits
 
+    def part(self) -> tuple[Slots, Array, Sequence[Any] | None]:
+        """All of them, as in `Part`."""
+        if len(self._values) < self._rows:
+            return self._where.astype(np.int64), self._values, None
+        if not len(self._where):
+            return np.arange(self._rows), self._values, None
+        slots = np.flatnonzero(from_bits(self._where, self._rows))
+        return slots, self._values[slots], None
+
     def most(self, operand: Any) -> int:
         """How many values there are."""
         dense = len(self._values) == self._rows
@@ -157,6 +177,20 @@ class Terms:
         else:
             mask[places] = True
 
+    def part(self) -> tuple[Slots, Array, Sequence[Any] | None]:
+        """All of them, as in `Part`."""
+        starts: NDArray[np.int64] = self._starts.astype(np.int64)
+        sizes = starts[1:] - starts[:-1]
+        common = sizes > words(self._rows)
+        listed = self._places[np.repeat(~common, sizes)].astype(np.int64)
+        slots, codes = [listed], [np.repeat(np.flatnonzero(~common), sizes[~common])]
+        for term in np.flatnonzero(common).tolist():
+            places = self._places[int(self._starts[term]) : int(self._starts[term + 1])]
+            slots.append(np.flatnonzero(from_bits(places, self._rows)))
+            codes.append(np.full(len(slots[-1]), term))
+        terms = self._terms if isinstance(self._terms, Texts) else self._terms.tolist()
+        return np.concatenate(slots), np.concatenate(codes), terms
+
     def most(self, operand: Any) -> int:
         """How many slots have the term."""
         places = self._find(operand)
@@ -170,12 +204,26 @@ class Terms:
         return self._places[int(self._starts[found]) : int(self._starts[found + 1])]
 
 
-class Texts:
+class Texts(Sequence[str]):
     """Sorted strings: their UTF-8 end to end, and where it is cut, with both ends."""
 
     def __init__(self, text: Array, ends: Array) -> None:
         self._text = text.data
         self._ends = ends.data
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[str]: ...
+    def __getitem__(self, number: int | slice) -> str | list[str]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self._at(number).decode("utf-8", "surrogatepass")
 
     def find(self, wanted: str) -> int | None:
         """The number of the string, if it is there."""

@@ -1,0 +1,133 @@
+"""What the metadata columns tell beyond filters: the order of records by their fields, and counts.
+
+Values of different types are ordered bool, number, string. A record without the field, or with a
+list in it, comes last whichever way the order goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.local.index.base import Mask, Slots
+from vermilion.local.index.columns import Part
+from vermilion.local.indexer import Moment
+from vermilion.local.snapshot import Keys
+from vermilion.types import Facet, Order
+from vermilion.where import ascending
+
+_SCALARS = ("bool", "int", "float", "str")
+
+
+def parts(moment: Moment, key: str) -> Iterator[Part]:
+    """The values of a field, in segments and tail, dead slots included."""
+    assert moment.columns is not None, "the columns were not asked for"
+    for base, segment in moment.segments:
+        assert segment.columns is not None, "the columns were not asked for"
+        for part in segment.columns.parts(key):
+            yield part._replace(slots=base + part.slots)
+    yield from moment.columns.parts(key, len(moment.view))
+
+
+# ── order ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ordered(moment: Moment, allowed: Mask, orders: Sequence[Order], stop: int | None) -> Keys:
+    """The keys of the allowed slots in this order, then that of insertion; the first `stop`."""
+    columns = [_column(moment, allowed, order) for order in orders]
+    slots = np.flatnonzero(allowed)
+    if stop is not None and stop < len(slots):
+        slots = _first(slots, *columns[0], stop)
+    keys = moment.view.keys[slots]
+    ranks: list[NDArray[Any]] = [keys]
+    for values, missing in reversed(columns):
+        ranks += [values[slots], missing[slots]]
+    found: Keys = keys[np.lexsort(ranks)[:stop]]
+    return found
+
+
+def _first(slots: Slots, values: NDArray[Any], missing: Mask, stop: int) -> Slots:
+    """Those of the slots that may be among the first `stop` by one column."""
+    there: Slots = slots[~missing[slots]]
+    if not 0 < stop <= len(there):
+        return slots
+    last = np.partition(values[there], stop - 1)[stop - 1]
+    first: Slots = there[values[there] <= last]
+    return first
+
+
+def _column(moment: Moment, allowed: Mask, order: Order) -> tuple[NDArray[Any], Mask]:
+    """A number for each slot that ascends in the order, and which slots have no value."""
+    found = []
+    for part in parts(moment, order.field):
+        kept = allowed[part.slots]
+        if part.kind in _SCALARS and kept.any():
+            found.append(part._replace(slots=part.slots[kept], values=part.values[kept]))
+    kinds = {part.kind for part in found}
+    numbers = [_numbered(found)] if len(kinds) > 1 or "str" in kinds else _plain(found)
+    values: NDArray[Any] = np.zeros(len(allowed), "f8" if kinds == {"float"} else "i8")
+    missing = np.ones(len(allowed), np.bool_)
+    for slots, some in numbers:
+        values[slots] = some
+        missing[slots] = False
+    if order.descending:  # the complement: the least integer has no opposite
+        values = -values if values.dtype.kind == "f" else ~values
+        values[missing] = 0
+    return values, missing
+
+
+def _plain(found: list[Part]) -> list[tuple[Slots, NDArray[Any]]]:
+    """Numbers or bools of one kind stand for themselves."""
+    return [
+        (part.slots, part.values if part.terms is None else np.array(part.terms)[part.values])
+        for part in found
+    ]
+
+
+def _numbered(found: list[Part]) -> tuple[Slots, NDArray[np.int64]]:
+    """The slots of all parts, and for each the place of its value among all values."""
+    distinct = []
+    for part in found:
+        codes, inverse = np.unique(part.values, return_inverse=True)
+        terms = codes.tolist() if part.terms is None else [part.terms[c] for c in codes.tolist()]
+        distinct.append((terms, inverse))
+    places: dict[Any, int] = {}
+    ranked = sorted({ascending(term) for terms, _ in distinct for term in terms})
+    for place, value in enumerate(ranked):
+        places[value] = place
+    ranks = [
+        np.array([places[ascending(term)] for term in terms], np.int64)[inverse]
+        for terms, inverse in distinct
+    ]
+    return np.concatenate([part.slots for part in found]), np.concatenate(ranks)
+
+
+# ── counts ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def facets(moment: Moment, allowed: Mask, key: str) -> list[Facet]:
+    """The values of a field in the allowed slots, the most frequent first, then by value.
+
+    A list counts once for each of its distinct elements. 1 and 1.0 are one value.
+    """
+    counts: dict[tuple[int, Any], tuple[Any, int]] = {}
+    for part in parts(moment, key):
+        values = part.values[allowed[part.slots]]
+        for value, count in _counted(values, part.terms):
+            known = counts.get(ascending(value), (value, 0))
+            counts[ascending(value)] = known[0], known[1] + count
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1][1], pair[0]))
+    return [Facet(*pair) for _, pair in ranked]
+
+
+def _counted(values: NDArray[Any], terms: Sequence[Any] | None) -> Iterator[tuple[Any, int]]:
+    if terms is None:
+        found, often = np.unique(values, return_counts=True)
+        yield from zip(found.tolist(), often.tolist(), strict=True)
+        return
+    often = np.bincount(values, minlength=len(terms))
+    for number in np.flatnonzero(often).tolist():
+        yield terms[number], int(often[number])
