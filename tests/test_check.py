@@ -111,7 +111,7 @@ def other_records(folder: Path, address: Address, **parts: bool) -> None:
         path.unlink()
 
 
-@pytest.mark.parametrize("part", ["keys", "vectors", "columns", "text"])
+@pytest.mark.parametrize("part", ["keys", "vectors", "columns", "text", "sparse", "words"])
 def test_index_files_of_other_records_are_found(folder: Path, part: str) -> None:
     address, _ = filled(folder)
     other_records(folder, address, **{part: True})

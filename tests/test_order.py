@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from pathlib import Path
@@ -17,7 +18,7 @@ from vermilion.engine import Engine, Selection
 from vermilion.local import builder
 from vermilion.local.engine import LocalEngine
 from vermilion.records import Batch
-from vermilion.types import Address, Facet, Order
+from vermilion.types import Address, Facet, Order, Summary
 from vermilion.where import ascending
 from words import make, where
 
@@ -68,6 +69,10 @@ class Pair:
                 self.check_order(ids, selection, [Order(key, True), Order("str"), Order("int")])
             counted = self.engine.facets(self.address, [*VALUES, "none"], selection)
             assert counted == [self.facets(ids, key) for key in [*VALUES, "none"]]
+            for key in ("int", "float", "mixed", "str"):
+                for by in (None, "str", "mixed", "list"):
+                    summed = self.engine.summarize(self.address, key, by, selection)
+                    assert summed == self.summaries(ids, key, by)
 
     def check_order(self, ids: list[str], selection: Selection, orders: list[Order]) -> None:
         expected = ids
@@ -92,6 +97,21 @@ class Pair:
             counts.update({ascending(one) for one in several})
         found = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
         return [Facet(value[1], count) for value, count in found]
+
+    def summaries(self, ids: list[str], key: str, by: str | None) -> list[Summary]:
+        groups: dict[Any, list[Any]] = {}
+        for id in ids:
+            value = scalar(self.rows[id], key)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                name = None if by is None else scalar(self.rows[id], by)
+                groups.setdefault((3,) if name is None else ascending(name), []).append(value)
+        out = []
+        for name, found in sorted(groups.items()):
+            whole = all(isinstance(one, int) for one in found)
+            total = sum(found) if whole else math.fsum(found)
+            common = name[1] if len(name) > 1 else None
+            out.append(Summary(common, len(found), min(found), max(found), total))
+        return out
 
 
 def scalar(row: Row | None, key: str) -> Any:
@@ -165,6 +185,17 @@ def test_values_are_counted(client: Client) -> None:
     assert client.create_collection("empty").facets("a") == {"a": []}
 
 
+def test_numbers_are_summed_up(client: Client) -> None:
+    collection = books(client)
+    assert collection.summarize("year", by="tags") == collection.summarize("year")
+    [whole] = collection.summarize("year", where={"title": {"$ne": "Pride"}})
+    assert whole == Summary(None, 2, 1851, 1851, 3702)
+    assert whole.avg == 1851
+    assert [one.value for one in collection.summarize("year", by="year")] == [1813, 1851]
+    assert collection.summarize("title") == []
+    assert client.create_collection("empty").summarize("a") == []
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -174,6 +205,7 @@ def test_values_are_counted(client: Client) -> None:
         (lambda c: c.get(order_by="-"), "order_by to name metadata fields"),
         (lambda c: c.facets([5]), "keys to name metadata fields"),
         (lambda c: c.distinct("#document"), "key to name metadata fields"),
+        (lambda c: c.summarize("year", by="#id"), "by to name metadata fields"),
     ],
 )
 def test_what_is_wrong_is_said(client: Client, call: Any, words: str) -> None:

@@ -34,6 +34,7 @@ from vermilion.types import (
     Ranked,
     Records,
     Stats,
+    Summary,
     WhyNot,
     WriteResult,
 )
@@ -251,6 +252,17 @@ class Engine(Protocol):
 
         Equally frequent ones ascend. A list counts once for each of its distinct elements; 1 and
         1.0 are one value.
+        """
+        ...
+
+    def summarize(
+        self, address: Address, key: str, by: str | None, selection: Selection = EVERYTHING
+    ) -> list[Summary]:
+        """Sums up the numbers of a field, for each value of the field `by`, which ascend.
+
+        Records without `by`, or with a list in it, are a group of their own, the last; without a
+        `by` all are one. Groups without a number are left out. Sums of ints are exact, others
+        correctly rounded.
         """
         ...
 

@@ -22,7 +22,7 @@ from vermilion.records import (
 )
 from vermilion.results import Cut, check_field, query_result, reported
 from vermilion.sparse_embedder import SparseEmbedder
-from vermilion.types import Facet, Include, Mode, QueryResult, ReadLevel
+from vermilion.types import Facet, Include, Mode, QueryResult, ReadLevel, Summary
 from vermilion.where import ascending, parse
 
 if TYPE_CHECKING:
@@ -128,6 +128,23 @@ class Searching:
             selection = selected(None, where, where_document)
         [found] = self._engine().facets(self._info.address, [name], selection)
         return sorted((facet.value for facet in found), key=ascending)
+
+    def summarize(
+        self,
+        key: str,
+        by: str | None = None,
+        where: Any = None,
+        where_document: Any = None,
+    ) -> list[Summary]:
+        """Returns count, min, max, sum and avg of a numeric field, for each value of `by`.
+
+        Without `by` there is one summary of all matching records. Those without a number count
+        nowhere; those without `by` come last, with the value None.
+        """
+        with naming("summarize"):
+            names = [check_field("key", key), None if by is None else check_field("by", by)]
+            selection = selected(None, where, where_document)
+        return self._engine().summarize(self._info.address, str(names[0]), names[1], selection)
 
 
 # ── arguments ────────────────────────────────────────────────────────────────────────────────────

@@ -166,6 +166,25 @@ class Facet:
     count: int
 
 
+@dataclass(frozen=True)
+class Summary:
+    """The numbers that a field has in one group of records, of those that have one.
+
+    `value` is what the group has in common, or None for the records without it.
+    """
+
+    value: str | int | float | bool | None
+    count: int
+    min: int | float
+    max: int | float
+    sum: int | float
+
+    @property
+    def avg(self) -> float:
+        """The mean."""
+        return self.sum / self.count
+
+
 # What survives a power cut: every call that returned, or all but the last few.
 Durability = Literal["full", "normal"]
 

@@ -42,6 +42,7 @@ from vermilion.types import (
     Ranked,
     Records,
     Stats,
+    Summary,
     WhyNot,
     WriteResult,
 )
@@ -168,6 +169,15 @@ class LocalCollection:
         with opened[1].reading(replace(planner.needs(selection), columns=True)) as moment:
             allowed = planner.select(moment, selection)
             return [values.facets(moment, allowed, key) for key in keys]
+
+    def summarize(self, key: str, by: str | None, selection: Selection) -> list[Summary]:
+        """See Engine.summarize."""
+        self._rules.check(selection.filter)
+        opened = self._open(make=False)
+        if opened is None:
+            return []
+        with opened[1].reading(replace(planner.needs(selection), columns=True)) as moment:
+            return values.summaries(moment, planner.select(moment, selection), key, by)
 
     def query(
         self,

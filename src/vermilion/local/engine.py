@@ -42,6 +42,7 @@ from vermilion.types import (
     Ranked,
     Records,
     Stats,
+    Summary,
     WhyNot,
     WriteResult,
 )
@@ -244,6 +245,13 @@ class LocalEngine:
         """See Engine.facets."""
         with self._handles.using(address) as collection:
             return collection.facets(keys, selection)
+
+    def summarize(
+        self, address: Address, key: str, by: str | None, selection: Selection = EVERYTHING
+    ) -> list[Summary]:
+        """See Engine.summarize."""
+        with self._handles.using(address) as collection:
+            return collection.summarize(key, by, selection)
 
     def query(
         self,

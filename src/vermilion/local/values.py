@@ -6,6 +6,7 @@ list in it, comes last whichever way the order goes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from vermilion.local.index.base import Mask, Slots
 from vermilion.local.index.columns import Part
 from vermilion.local.indexer import Moment
 from vermilion.local.snapshot import Keys
-from vermilion.types import Facet, Order
+from vermilion.types import Facet, Order, Summary
 from vermilion.where import ascending
 
 _SCALARS = ("bool", "int", "float", "str")
@@ -67,7 +68,7 @@ def _column(moment: Moment, allowed: Mask, order: Order) -> tuple[NDArray[Any], 
         if part.kind in _SCALARS and kept.any():
             found.append(part._replace(slots=part.slots[kept], values=part.values[kept]))
     kinds = {part.kind for part in found}
-    numbers = [_numbered(found)] if len(kinds) > 1 or "str" in kinds else _plain(found)
+    numbers = [_numbered(found)[:2]] if len(kinds) > 1 or "str" in kinds else _plain(found)
     values: NDArray[Any] = np.zeros(len(allowed), "f8" if kinds == {"float"} else "i8")
     missing = np.ones(len(allowed), np.bool_)
     for slots, some in numbers:
@@ -87,8 +88,8 @@ def _plain(found: list[Part]) -> list[tuple[Slots, NDArray[Any]]]:
     ]
 
 
-def _numbered(found: list[Part]) -> tuple[Slots, NDArray[np.int64]]:
-    """The slots of all parts, and for each the place of its value among all values."""
+def _numbered(found: list[Part]) -> tuple[Slots, NDArray[np.int64], list[Any]]:
+    """The slots of all parts, for each the place of its value among all values, and those."""
     distinct = []
     for part in found:
         codes, inverse = np.unique(part.values, return_inverse=True)
@@ -102,7 +103,8 @@ def _numbered(found: list[Part]) -> tuple[Slots, NDArray[np.int64]]:
         np.array([places[ascending(term)] for term in terms], np.int64)[inverse]
         for terms, inverse in distinct
     ]
-    return np.concatenate([part.slots for part in found]), np.concatenate(ranks)
+    slots = np.concatenate([part.slots for part in found])
+    return slots, np.concatenate(ranks), [value for _, value in ranked]
 
 
 # ── counts ───────────────────────────────────────────────────────────────────────────────────────
@@ -131,3 +133,40 @@ def _counted(values: NDArray[Any], terms: Sequence[Any] | None) -> Iterator[tupl
     often = np.bincount(values, minlength=len(terms))
     for number in np.flatnonzero(often).tolist():
         yield terms[number], int(often[number])
+
+
+# ── sums ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def summaries(moment: Moment, allowed: Mask, key: str, by: str | None) -> list[Summary]:
+    """The numbers of a field, summed up for each value of another."""
+    groups, names = _groups(moment, by)
+    numbers: dict[int, list[int | float]] = {}
+    for part in parts(moment, key):
+        kept = allowed[part.slots]
+        if part.kind not in ("int", "float") or not kept.any():
+            continue
+        slots, values = part.slots[kept], part.values[kept]
+        order = np.argsort(groups[slots], kind="stable")
+        found, starts = np.unique(groups[slots][order], return_index=True)
+        for group, some in zip(found.tolist(), np.split(values[order], starts[1:]), strict=True):
+            numbers.setdefault(group, []).extend(some.tolist())
+    return [_summary(names[group], numbers[group]) for group in sorted(numbers)]
+
+
+def _groups(moment: Moment, by: str | None) -> tuple[NDArray[np.int64], list[Any]]:
+    """The number of the group of each slot, and what each group has in common."""
+    found = [] if by is None else [one for one in parts(moment, by) if one.kind in _SCALARS]
+    found = [part for part in found if len(part.slots)]
+    if not found:
+        return np.zeros(len(moment.view), np.int64), [None]
+    slots, places, names = _numbered(found)
+    groups = np.full(len(moment.view), len(names))
+    groups[slots] = places
+    return groups, [*names, None]
+
+
+def _summary(value: Any, numbers: list[int | float]) -> Summary:
+    whole = all(isinstance(number, int) for number in numbers)
+    total = sum(numbers) if whole else math.fsum(numbers)
+    return Summary(value, len(numbers), min(numbers), max(numbers), total)
