@@ -29,7 +29,7 @@ LOCAL = """
 EMBEDDINGS = """
     embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default
     embeddings.transport embeddings.shapes embeddings.hosted embeddings.google
-    embeddings.openai_like
+    embeddings.openai_like embeddings.cache
     embeddings.providers embeddings.installed embeddings.lookup
 """
 DOORS = """
