@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vermilion import forks
 from vermilion.configuration import Hnsw
 from vermilion.engine import Column, Selection
-from vermilion.errors import DamagedError, NotFoundError, StorageError
+from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
 from vermilion.local import compactor, explain, planner
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.checker import Finding, check_store
@@ -40,6 +40,9 @@ from vermilion.types import (
     WhyNot,
     WriteResult,
 )
+
+# What an open file takes: SQLite's connection and pages.
+HANDLE_BYTES = 450_000
 
 
 class MadeMeanwhile(Exception):
@@ -248,6 +251,18 @@ class LocalCollection:
         """What is wrong with the collection; see Engine.check."""
         opened = self._open()
         return [] if opened is None else check_store(opened[0], self._indexes, deep)
+
+    def cached_bytes(self) -> int:
+        """About how much memory it may take at most while it is open."""
+        with self._guard:
+            opened = self._opened
+        if opened is None:
+            return 0
+        try:
+            with opened[0].reading() as snapshot:
+                return HANDLE_BYTES + compactor.cached_bytes(snapshot, self._indexes)
+        except VermilionError:  # it is damaged, or deleted
+            return HANDLE_BYTES
 
     def stats(self) -> Stats:
         """See Engine.stats."""

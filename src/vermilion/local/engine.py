@@ -60,10 +60,12 @@ class LocalEngine:
         *,
         durability: Durability = "full",
         read_only: bool = False,
+        memory_limit: int | None = None,
     ) -> None:
         """Opens the directory, made if need be; without a path everything is in memory.
 
-        With `read_only` nothing is made or swept, and what would write raises StorageError.
+        With `read_only` nothing is made or swept, and what would write raises StorageError. What
+        collections on disk keep in memory between calls stays below `memory_limit` bytes.
         """
         self._path = path
         self._read_only = read_only
@@ -79,7 +81,9 @@ class LocalEngine:
             )
         file = None if path is None else path / CATALOGUE
         self._catalogue = Catalogue(file, durability, read_only=read_only)
-        self._handles = Handles(self._catalogue, self._folders, read_only=read_only)
+        self._handles = Handles(
+            self._catalogue, self._folders, read_only=read_only, memory_limit=memory_limit
+        )
         if not read_only:
             self._sweep()
 

@@ -17,7 +17,7 @@ from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
 from vermilion.types import Address
 
-# So many collections keep files open: three descriptors and some 200 kB each.
+# So many collections keep files open: three descriptors and, with ten records each, 450 kB.
 OPEN_COLLECTIONS = 32
 
 
@@ -28,14 +28,21 @@ class _Entry:
         self.address = address
         self.collection = collection
         self.users = 0
+        self.bytes = 0  # as of the end of the last call; not kept up without a limit
 
 
 class Handles:
     """The open collections of one database; `folders` is None when it lives in memory."""
 
     def __init__(
-        self, catalogue: Catalogue, folders: Folders | None, *, read_only: bool = False
+        self,
+        catalogue: Catalogue,
+        folders: Folders | None,
+        *,
+        read_only: bool = False,
+        memory_limit: int | None = None,
     ) -> None:
+        self._memory_limit = memory_limit
         self._catalogue = catalogue
         self._folders = folders
         self._read_only = read_only
@@ -107,13 +114,22 @@ class Handles:
 
     def _leave(self, entry: _Entry) -> list[LocalCollection]:
         """Ends one use; returns collections that were not used for long, to be closed."""
+        size = 0 if self._memory_limit is None else entry.collection.cached_bytes()
         with self._guard:
             entry.users -= 1
+            entry.bytes = size
             surplus = len(self._entries) - OPEN_COLLECTIONS
-            if self._folders is None or surplus <= 0:
+            excess = sum(other.bytes for other in self._entries.values())
+            excess -= excess if self._memory_limit is None else self._memory_limit
+            if self._folders is None or (surplus <= 0 and excess <= 0):
                 return []
-            idle = [id for id, other in self._entries.items() if not other.users][:surplus]
-            return [self._entries.pop(id).collection for id in idle]
+            closed = []
+            for id, other in list(self._entries.items()):  # the longest unused first
+                if not other.users and (surplus > 0 or (excess > 0 and other.bytes)):
+                    closed.append(self._entries.pop(id).collection)
+                    surplus -= 1
+                    excess -= other.bytes
+            return closed
 
     def _forget(self, entry: _Entry) -> None:
         """Gives up a collection deleted by another process: while it is open it takes space."""
