@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import apsw
@@ -77,6 +77,16 @@ class Store:
     def writing(self) -> Iterator[Transaction]:
         """A transaction, committed unless the block raises; writers queue."""
         with self._database.writing() as connection:
+            yield Transaction(connection, self.name)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Holds the lock that every writer waits for."""
+        return self._database.exclusive()
+
+    @contextmanager
+    def changing(self) -> Iterator[Transaction]:
+        """As `writing`, for who holds `exclusive` already."""
+        with self._database.changing() as connection:
             yield Transaction(connection, self.name)
 
     def drop(self) -> None:
