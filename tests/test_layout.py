@@ -24,7 +24,8 @@ LOCAL = """
     local.index.sealed_vectors local.index.sealed_columns local.index.literals local.index.text
     local.segment local.compactor local.builder local.eraser local.segment_checker local.checker
     local.indexer local.search local.planner local.explain
-    local.folders local.catalogue local.collection local.handles local.engine local.salvage
+    local.drafts local.copier local.catalogue local.collection local.folders local.handles
+    local.engine local.salvage
 """
 EMBEDDINGS = """
     embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default

@@ -105,8 +105,11 @@ class Indexer:
 
     @contextmanager
     def writing(self, needs: Needs) -> Iterator[tuple[Transaction, Moment]]:
-        """A transaction that may look things up before it writes."""
-        with self._lock, self._store.writing() as transaction:
+        """A transaction that may look things up before it writes.
+
+        It waits for other writers first: readers go on until it is its turn.
+        """
+        with self._store.exclusive(), self._lock, self._store.changing() as transaction:
             yield transaction, self._catch_up(transaction, needs)
 
     # ── catching up ──────────────────────────────────────────────────────────────────────────────
