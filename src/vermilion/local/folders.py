@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
@@ -62,6 +61,8 @@ class Folders:
 
     def remove(self, id: UUID) -> None:
         """Removes what can be removed; what somebody still reads goes when it is swept."""
+        import shutil  # takes 3 ms, and few programs delete collections
+
         shutil.rmtree(self.of(id), ignore_errors=True)
 
 

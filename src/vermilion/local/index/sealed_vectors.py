@@ -183,4 +183,6 @@ def directed(space: Space, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 def _padded(rows: NDArray[Any]) -> NDArray[np.float32]:
     """Rows as float32 with zeros up to a multiple of 8 coordinates, which the codec asks for."""
     missing = -rows.shape[1] % 8
+    if not missing:
+        return np.ascontiguousarray(rows, dtype=np.float32)
     return np.ascontiguousarray(np.pad(rows, ((0, 0), (0, missing))), dtype=np.float32)

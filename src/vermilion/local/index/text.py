@@ -304,7 +304,8 @@ class TextPostings:
     def _lists(self, literal: str) -> list[slice]:
         """Where the postings of its trigrams are; empty for one that never occurs."""
         # Of the type of the array that is searched: numpy would convert all of it otherwise.
-        codes = np.unique(_codes(np.frombuffer(utf8(literal), np.uint8)).astype(np.uint32))
+        codes = np.sort(_codes(np.frombuffer(utf8(literal), np.uint8)).astype(np.uint32))
+        codes = codes[np.append(True, codes[1:] != codes[:-1])]  # np.unique takes 7 ms to import
         places = np.searchsorted(self._trigrams, codes)
         places[self._trigrams[places] != codes] = len(self._trigrams) - 1
         ends = np.minimum(places + 1, len(self._trigrams) - 1)
