@@ -117,9 +117,10 @@ def test_why_not_tells_what_the_index_missed(
     candidates = search._Sealed._candidates
 
     def the_worse_half(self: search._Sealed, *arguments: object) -> object:
-        found, _ = candidates(self, *arguments)  # type: ignore[arg-type]
-        worse = np.argsort(found.estimates)[len(found.slots) // 2 :]
-        return replace(found, slots=found.slots[worse], estimates=found.estimates[worse]), np.inf
+        [found] = candidates(self, *arguments)  # type: ignore[arg-type]
+        half = len(found.slots) // 2
+        worse = replace(found, slots=found.slots[half:], estimates=found.estimates[half:])
+        return [replace(worse, horizon=np.inf)]
 
     monkeypatch.setattr(search._Sealed, "_candidates", the_worse_half)
     told = sealed.why_not(first, query, n_results=1)

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.local.index.base import Mask, Slots, distances
-from vermilion.local.index.sealed_vectors import Candidates
 from vermilion.local.index.vectors import Nearest
 from vermilion.local.indexer import Moment
 from vermilion.local.matches import Matches
@@ -36,6 +35,8 @@ MOST = 2_048
 # and what is not allowed is dropped afterwards. On 100,000 rows a masked scan takes 0.2 to 0.3 ms
 # longer, and every candidate 1.5 µs.
 UNMASKED = 0.25
+# So many candidates of each segment are measured at least, to tell how far off its estimates are.
+TELLING = 8
 # Vectors read from the store at a time.
 MEASURE_ROWS = 8_192
 # How many standard deviations the estimates may be off before a neighbour is missed, when so much
@@ -199,14 +200,15 @@ class _Sealed:
         most = max(MOST, 8 * k, self._wish.floor)
         while count <= most:
             rounds += 1
-            found, horizon = self._candidates(query, count)
-            vectors = self._moment.snapshot.vectors(self._moment.view.keys[found.slots])
+            seen = self._candidates(query, count)
+            slots = np.concatenate([one.slots for one in seen])
+            vectors = self._moment.snapshot.vectors(self._moment.view.keys[slots])
             measured = distances(self._wish.space, vectors, query)
-            best = self._best_matches(Nearest(found.slots, measured))
-            error = _error(found.estimates - measured, found.spread, self._wish.sigmas)
-            enough = len(best.slots) == k and horizon - error > best.distances[-1]
-            if enough or horizon == np.inf:
-                return Found(best, Course("codes", len(found.slots), rounds, error))
+            best = self._best_matches(Nearest(slots, measured))
+            error, reach = _reach(seen, measured, self._wish.sigmas)
+            enough = len(best.slots) == k and reach > best.distances[-1]
+            if enough or all(one.horizon == np.inf for one in seen):
+                return Found(best, Course("codes", len(slots), rounds, error))
             count *= GROWTH
         for part in self._parts:
             part.segment.doubt_signs()
@@ -221,20 +223,36 @@ class _Sealed:
         first = self._matches.first(ordered.slots, k)
         return Nearest(ordered.slots[first], ordered.distances[first])
 
-    def _candidates(self, query: NDArray[np.float32], count: int) -> tuple[Candidates, float]:
-        """The best of all segments, and the estimate beyond which nothing was looked at."""
-        found, horizon = [], np.inf
-        for part in self._parts:
-            here, last = part.candidates(query, count)
-            found.append(here)
-            horizon = min(horizon, last)
-        slots = np.concatenate([one.slots for one in found])
-        estimates = np.concatenate([one.estimates for one in found])
-        if len(found) > 1 and len(slots) > count:  # those of one segment are in order already
-            order = np.argsort(estimates)
-            horizon = min(horizon, float(estimates[order[count]]))
-            slots, estimates = slots[order[:count]], estimates[order[:count]]
-        return Candidates(slots, estimates, max(one.spread for one in found)), horizon
+    def _candidates(self, query: NDArray[np.float32], count: int) -> list[_Seen]:
+        """The best of all segments, but of each so many that they tell how far off it is."""
+        seen = [part.candidates(query, count) for part in self._parts]
+        if len(seen) > 1:
+            estimates = np.concatenate([one.estimates for one in seen])
+            if len(estimates) > count:
+                last = np.partition(estimates, count)[count]
+                seen = [one.up_to(last) for one in seen]
+        return seen
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Candidates of one segment, best first, and the estimate from which on none was looked at.
+
+    `spread` is the least standard deviation to reckon with.
+    """
+
+    slots: Slots
+    estimates: NDArray[np.float32]
+    horizon: float
+    spread: float
+
+    def up_to(self, estimate: float) -> _Seen:
+        """Those that are better than this, and the first few in any case."""
+        end = max(int(np.searchsorted(self.estimates, estimate)), TELLING)
+        if end >= len(self.slots):
+            return self
+        horizon = float(self.estimates[end])
+        return _Seen(self.slots[:end], self.estimates[:end], horizon, self.spread)
 
 
 @dataclass(frozen=True)
@@ -246,29 +264,35 @@ class _Part:
     mask: Mask
     share: float
 
-    def candidates(self, query: NDArray[np.float32], count: int) -> tuple[Candidates, float]:
-        """About the `count` best of them, and the estimate beyond which nothing was looked at."""
+    def candidates(self, query: NDArray[np.float32], count: int) -> _Seen:
+        """About the `count` best of them."""
         scanned = self.segment.scanned
-        if self.share < UNMASKED:
-            found = scanned.candidates(query, count, self.mask)
-            whole = len(found.slots) < count
-            slots, estimates = found.slots, found.estimates
-        else:
-            asked = int(count / self.share)
-            found = scanned.candidates(query, asked, None)
-            whole = len(found.slots) < asked
-            kept = self.mask[found.slots]
-            slots, estimates = found.slots[kept], found.estimates[kept]
-        horizon = np.inf if whole else float(found.estimates[-1])
-        return Candidates(self.base + slots, estimates, found.spread), horizon
+        masked = self.share < UNMASKED
+        asked = count if masked else int(count / self.share)
+        found = scanned.candidates(query, asked, self.mask if masked else None)
+        horizon = np.inf if len(found.slots) < asked else float(found.estimates[-1])
+        kept = self.mask[found.slots]
+        return _Seen(self.base + found.slots[kept], found.estimates[kept], horizon, found.spread)
+
+
+def _reach(seen: list[_Seen], measured: NDArray[np.float32], sigmas: float) -> tuple[float, float]:
+    """How far off estimates may be, and how near a record that was not looked at may be."""
+    start, worst, reach = 0, 0.0, np.inf
+    for one in seen:
+        end = start + len(one.slots)
+        error = _error(one.estimates - measured[start:end], one.spread, sigmas)
+        worst, reach, start = max(worst, error), min(reach, one.horizon - error), end
+    return worst, reach
 
 
 def _error(off: NDArray[np.float32], spread: float, sigmas: float) -> float:
     """How much too far away an estimate may put a record, judged by those that were measured.
 
     About zero, not about their mean: candidates are those whose estimates are low, so that their
-    mean tells of the choice, not of the records that were passed over.
+    mean tells of the choice, not of the records that were passed over. Of few, the deviation is
+    taken for larger than it looks.
     """
-    if not len(off):
-        return sigmas * spread
-    return sigmas * max(spread, float(np.sqrt(np.mean(np.square(off)))))
+    if len(off) < 3:
+        return np.inf
+    deviation = np.sqrt(np.square(off).sum() / (len(off) - 2))
+    return sigmas * max(spread, float(deviation))

@@ -68,7 +68,11 @@ def _packed(bits: NDArray[np.bool_]) -> Words:
 
 
 def _spread(signs: _Signs, rows: NDArray[np.float32]) -> float:
-    """The standard deviation of an estimated product, for a query of length 1."""
+    """The standard deviation of an estimated product, for a query of length 1.
+
+    It grows with the length of the row. By ip the nearest rows are long ones, so that is the length
+    that counts; by the others they are about as long as the query, whatever that is.
+    """
     draw = np.random.default_rng(0)  # the same rows give the same file
     some = np.sort(draw.permutation(len(rows))[:SAMPLE])
     asked = rows[draw.permutation(len(rows))[:SAMPLE_QUERIES]] - signs.centre
@@ -78,7 +82,11 @@ def _spread(signs: _Signs, rows: NDArray[np.float32]) -> float:
         if length > 0:
             true = (rows[some] - signs.centre) @ query
             off.append((signs.products(query)[some] - true) / length)
-    return float(np.sqrt(np.mean(np.square(off)))) if off else 0.0
+    if not off:
+        return 0.0
+    usual = float(np.sqrt(signs.squares[some].mean()))
+    longest = float(np.sqrt(signs.squares.max())) if signs.space == "ip" else usual
+    return float(np.sqrt(np.mean(np.square(off)))) * (longest / usual if usual > 0 else 1.0)
 
 
 @dataclass(frozen=True)
