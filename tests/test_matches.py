@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,22 @@ def test_facts_that_were_forgotten_are_found_again(
     monkeypatch.setattr(text, "MOST_FACTS", 2)
     monkeypatch.setattr(text, "FACTS_BYTES", 1)
     check(disk, *filled)
+
+
+def test_threads_that_learn_at_once_agree(
+    filled: tuple[Address, Oracle], disk: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text, "MOST_FACTS", 3)
+    address, oracle = filled
+    queries = real_vectors(4, seed=80)
+
+    def ask(number: int) -> None:
+        selection = FILTERS[number % len(FILTERS)]
+        [hits] = disk.query(address, queries[number % 4][None], 5, selection)
+        oracle.check_hits(hits, queries[number % 4], 5, selection)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(150)))
 
 
 def test_a_common_text_costs_few_documents_and_none_twice(

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vermilion import forks
 from vermilion.local.blocks import Blocks
 from vermilion.local.index.base import Mask, Slots
 from vermilion.local.index.literals import SHORTEST, Alternatives, required_literals, utf8
@@ -228,6 +229,7 @@ class TextPostings:
     def __init__(self, blocks: Blocks) -> None:
         """Raises CacheDamaged when a block is not what was written."""
         self._facts: dict[tuple[str, str], Facts] = {}
+        self._guard = forks.Lock()
         self._documents = int(blocks.array("documents")[0])
         self._trigrams: NDArray[np.uint32] = blocks.array("trigrams")
         self._starts: NDArray[Any] = blocks.array("starts")
@@ -236,10 +238,12 @@ class TextPostings:
     def facts(self, condition: Condition) -> Facts:
         """What is known of a condition, negation aside; it learns, and the next call gets it."""
         key = condition.operator.family, str(condition.operand)
-        facts = self._facts.pop(key, None) or self._facts_of(condition)
-        self._facts[key] = facts  # last, as the one that was used last
-        while len(self._facts) > max(1, min(MOST_FACTS, FACTS_BYTES // (2 * self._documents + 1))):
-            self._facts.pop(next(iter(self._facts)), None)
+        most = max(1, min(MOST_FACTS, FACTS_BYTES // (2 * self._documents + 1)))
+        with self._guard:
+            facts = self._facts.pop(key, None) or self._facts_of(condition)
+            self._facts[key] = facts  # last, as the one that was used last
+            while len(self._facts) > most:
+                del self._facts[next(iter(self._facts))]
         return facts
 
     def _facts_of(self, condition: Condition) -> Facts:
