@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -159,6 +158,8 @@ def _remove_files(folder: Path) -> None:
                 os.unlink(entry)
         os.rmdir(folder)
     except OSError:  # there are indexes, or somebody is in the way
+        import shutil  # takes 3 ms, and few programs delete collections
+
         shutil.rmtree(folder, ignore_errors=True)
 
 
