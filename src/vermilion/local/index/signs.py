@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.local.blocks import Blocks, CacheDamaged
-from vermilion.local.index.base import Mask
+from vermilion.local.index.base import Mask, Slots
 from vermilion.local.index.sealed_vectors import Candidates, directed
 from vermilion.types import Space, pages
 
@@ -75,16 +75,17 @@ def _spread(signs: _Signs, rows: NDArray[np.float32]) -> float:
     """
     draw = np.random.default_rng(0)  # the same rows give the same file
     some = np.sort(draw.permutation(len(rows))[:SAMPLE])
+    few = signs.only(some)
     asked = rows[draw.permutation(len(rows))[:SAMPLE_QUERIES]] - signs.centre
     off = []
     for query in asked:
         length = float(np.linalg.norm(query))
         if length > 0:
             true = (rows[some] - signs.centre) @ query
-            off.append((signs.products(query)[some] - true) / length)
+            off.append((few.products(query) - true) / length)
     if not off:
         return 0.0
-    usual = float(np.sqrt(signs.squares[some].mean()))
+    usual = float(np.sqrt(few.squares.mean()))
     longest = float(np.sqrt(signs.squares.max())) if signs.space == "ip" else usual
     return float(np.sqrt(np.mean(np.square(off)))) * (longest / usual if usual > 0 else 1.0)
 
@@ -96,6 +97,11 @@ class _Signs:
     squares: NDArray[np.float32]
     scales: NDArray[np.float32]
     centre: NDArray[np.float32]
+
+    def only(self, slots: Slots) -> _Signs:
+        """Those of some of the rows."""
+        parts = self.signs[:, slots], self.squares[slots], self.scales[slots]
+        return _Signs(self.space, *parts, self.centre)
 
     def products(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """About the dot product of each row with the query, both less the mean."""
