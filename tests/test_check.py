@@ -145,10 +145,12 @@ def test_a_missing_file_is_named(folder: Path) -> None:
     assert problems(folder, deep=False) == [("file", False)]
 
 
-def test_folders_that_nobody_knows_are_named(disk: LocalEngine, folder: Path) -> None:
-    (folder / "collections" / "00000000-0000-0000-0000-0000000000aa").mkdir()
+def test_folders_that_the_catalogue_has_lost_are_named(disk: LocalEngine, folder: Path) -> None:
+    stray = folder / "collections" / "00000000-0000-0000-0000-0000000000aa"
+    stray.mkdir()
     [problem] = disk.check()
-    assert (problem.kind, problem.name, problem.repairable) == ("file", None, True)
+    assert (problem.kind, problem.name, problem.repairable) == ("file", None, False)
+    assert str(stray) in problem.detail
 
 
 # ── salvage ──────────────────────────────────────────────────────────────────────────────────────

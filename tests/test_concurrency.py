@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
@@ -194,3 +195,25 @@ def test_a_sample_of_the_thousand_kills() -> None:
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
     result = json.loads(done.stdout)
     assert (result["kills"], result["errors"]) == (5, 0)
+
+
+def test_a_deletion_by_filter_that_waits_for_another_writer_holds_up_no_reader(
+    disk: LocalEngine, other: LocalEngine
+) -> None:
+    address = make(disk)
+    disk.add(address, numbered(5, metadatas=[{"n": n} for n in range(5)]))
+    store = other._handles._entries
+    assert other.count(address) == 5
+    held = store[address.collection].collection.store()
+    assert held is not None
+    with held.exclusive():
+        deleting = threading.Thread(target=lambda: disk.delete(address, where({"n": 3})))
+        deleting.start()
+        deleting.join(0.1)
+        answers = ThreadPoolExecutor(1)
+        query = answers.submit(disk.query, address, np.array([[3]], np.float32), 1)
+        assert query.result(timeout=30)[0].records.ids == ["3"]
+        assert deleting.is_alive()
+    deleting.join()
+    answers.shutdown()
+    assert disk.get(address).ids == ["0", "1", "2", "4"]

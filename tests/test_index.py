@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vermilion.local.index.vectors import MEASURE_ROWS, FlatVectors
 from vermilion.local.indexer import Indexer, Needs
 from vermilion.local.snapshot import Touched
 from vermilion.local.store import Store
+from vermilion.local.transaction import Transaction
 from vermilion.types import Effort, Space
 from vermilion.where import OPERATORS, Condition
 from words import cells, ids, numbered, rows, where
@@ -359,7 +361,8 @@ def check_view(view: View, keys: frozenset[int]) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Any:
-    Store.create(tmp_path / "records.db", 1)
+    with Store.creating(tmp_path / "records.db", "things", 1):
+        pass
     store = Store.open(tmp_path / "records.db", "things", "normal")
     yield store
     store.close()
@@ -401,10 +404,26 @@ def test_dead_slots_are_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) 
         assert keys_seen(reader) == list(range(1, 11))
 
 
+class Given:
+    """A place that has its store from the beginning."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self) -> Store:
+        return self._store
+
+    def creating(self, dimension: int | None) -> AbstractContextManager[Transaction]:
+        return self._store.writing()
+
+    def dimension_changes(self, old: int | None, new: int) -> None:
+        assert old != new
+
+
 @pytest.mark.parametrize("columns", [False, True])
 def test_vectors_of_another_dimension_replace_the_index(columns: bool) -> None:
     store = Store.in_memory("things")
-    collection = LocalCollection(Hnsw(), lambda make, dimension: store)
+    collection = LocalCollection(Hnsw(), Given(store))
     selection = where({"n": 1}) if columns else EVERYTHING
     for vector in ([1, 2], [1, 2, 3], [1]):
         collection.add(rows("a b", [vector, vector], metadatas=[{"n": 1}, None]))
@@ -416,7 +435,7 @@ def test_vectors_of_another_dimension_replace_the_index(columns: bool) -> None:
 
 def test_a_filtered_delete_and_the_next_read_share_one_history() -> None:
     store = Store.in_memory("things")
-    collection = LocalCollection(Hnsw(), lambda make, dimension: store)
+    collection = LocalCollection(Hnsw(), Given(store))
     collection.add(numbered(20, metadatas=[{"n": n} for n in range(20)]))
     for bound in (15, 10, 5):
         assert collection.delete(where({"n": {"$gte": bound}}), None).deleted == 5

@@ -21,18 +21,19 @@ LOCAL = """
     local.lock local.blocks local.read_only local.sqlite local.rows local.snapshot
     local.transaction local.store
     local.index.base local.index.slots local.index.vectors local.index.columns
-    local.index.sealed_vectors local.index.sealed_columns local.index.literals local.index.text
+    local.index.sealed_vectors local.index.signs local.index.sealed_columns
+    local.index.literals local.index.text
     local.index.postings local.index.sparse local.index.words
     local.segment local.compactor local.builder local.eraser local.segment_checker local.checker
-    local.indexer local.search local.planner local.explain local.weighing
-    local.ranking local.values
-    local.folders local.catalogue local.collection local.handles local.engine local.salvage
+    local.indexer local.matches local.search local.planner local.explain
+    local.weighing local.ranking local.values
+    local.drafts local.copier local.catalogue local.collection local.folders local.handles
+    local.engine local.salvage
 """
 EMBEDDINGS = """
     embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default
     embeddings.transport embeddings.shapes embeddings.hosted embeddings.google
-    embeddings.openai_like
-    embeddings.sparse embeddings.bm25
+    embeddings.openai_like embeddings.cache embeddings.sparse embeddings.bm25
     embeddings.providers embeddings.installed embeddings.lookup
 """
 DOORS = """

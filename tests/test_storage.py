@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,19 @@ import pytest
 
 from vermilion.engine import EVERYTHING
 from vermilion.errors import (
+    ArgumentValueError,
     DamagedError,
     NotFoundError,
     StorageError,
     VersionMismatchError,
 )
 from vermilion.local import sqlite
+from vermilion.local.drafts import drafting
 from vermilion.local.engine import LocalEngine
 from vermilion.local.handles import OPEN_COLLECTIONS
+from vermilion.local.salvage import salvage
 from vermilion.types import Address, WriteResult
-from words import ALL, HERE, ids, make, names, numbered, rows, where
+from words import ALL, HERE, cells, ids, make, names, numbered, rows, where
 
 
 def file_of(folder: Path, address: Address) -> Path:
@@ -65,6 +69,7 @@ def test_what_changes_nothing_writes_nothing(disk: LocalEngine, folder: Path) ->
     address = make(disk)
     same = rows("a b", documents=["x", None], metadatas=[{"n": 1, "m": 2.0}, None])
     disk.add(address, same)
+    disk.add(address, rows("c"))
     path = file_of(folder, address)
     wal = path.with_name("records.db-wal")
     before = wal.stat().st_size, sql(path, "select seq from head"), sql(path, "select * from log")
@@ -137,18 +142,174 @@ def test_reset_is_seen_by_the_other_engine(disk: LocalEngine, other: LocalEngine
     assert names(other) == []
 
 
-def test_folders_that_nobody_knows_are_swept(disk: LocalEngine, folder: Path) -> None:
+def test_a_collection_that_the_catalogue_lost_is_moved_aside(
+    disk: LocalEngine, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     address, kept = make(disk), make(disk, "kept")
     disk.add(address, numbered(2))
     disk.add(kept, numbered(2))
+    disk.close()
     (folder / "collections" / "lost+found").mkdir()
-    sql(folder / "catalogue.db", "delete from collections where name = 'things'")  # and dies
-    LocalEngine(folder).close()
+    sql(folder / "catalogue.db", "delete from collections where name = 'things'")
+    again = LocalEngine(folder)
+    place = folder / "lost" / str(address.collection)
+    assert [record.message for record in caplog.records] == [
+        f"collection {address.collection} is not in the catalogue: moved to {place}"
+    ]
     assert not file_of(folder, address).parent.exists()
     assert (folder / "collections" / "lost+found").is_dir()
-    assert disk.count(kept) == 2
-    with pytest.raises(NotFoundError):  # though the file is still open here
-        disk.add(address, numbered(1, 7))
+    assert again.count(kept) == 2
+    with pytest.raises(NotFoundError):
+        again.count(address)
+    [problem] = again.check()
+    assert problem.collection == address.collection and str(place) in problem.detail
+    again.close()
+    found = {one.name: one.records for one in salvage(folder, tmp_path / "saved")}
+    assert found == {"kept": 2, str(address.collection): 2}
+
+
+def test_a_whole_catalogue_that_is_missing_loses_no_record(
+    disk: LocalEngine, folder: Path, tmp_path: Path
+) -> None:
+    address = make(disk)
+    disk.add(address, numbered(2))
+    disk.close()
+    (folder / "catalogue.db").unlink()
+    again = LocalEngine(folder)
+    assert names(again) == [] and len(again.check()) == 1
+    again.close()
+    assert [one.records for one in salvage(folder, tmp_path / "saved")] == [2]
+
+
+@pytest.mark.parametrize("left", ["all of it", "renamed", "half of it"])
+def test_a_deletion_that_was_cut_short_is_finished(
+    disk: LocalEngine, other: LocalEngine, folder: Path, left: str
+) -> None:
+    address = make(disk)
+    disk.add(address, numbered(2))
+    assert other.count(address) == 2
+    disk._catalogue.delete_collection("things", *HERE)  # and dies
+    path = file_of(folder, address).parent
+    if left != "all of it":
+        path.rename(path.with_name(f"{address.collection}.gone"))
+    if left == "half of it":
+        (path.with_name(f"{address.collection}.gone") / "records.db").unlink()
+    LocalEngine(folder).close()
+    assert list((folder / "collections").iterdir()) == []
+    assert not (folder / "lost").exists()
+    assert sql(folder / "catalogue.db", "select * from deleted") == []
+    if left != "half of it":
+        with pytest.raises(NotFoundError):  # though the file is still open there
+            other.add(address, numbered(1, 7))
+
+
+def test_a_first_write_that_is_refused_leaves_nothing(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk)
+    disk.query(address, np.zeros((1, 3), np.float32), 1)
+    with pytest.raises(ArgumentValueError):
+        disk.upsert(address, cells("a", documents=["a document without a vector"]))
+    assert list((folder / "collections").iterdir()) == []
+    disk.add(address, numbered(1))
+    assert [path.name for path in file_of(folder, address).parent.iterdir()] == ["records.db"]
+
+
+def test_a_collection_whose_records_are_gone_begins_anew(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk)
+    remains = file_of(folder, address).parent / "indexes"
+    remains.mkdir(parents=True)
+    (remains / "something").touch()
+    assert [problem.detail for problem in disk.check()] == [
+        f"{file_of(folder, address)} is missing"
+    ]
+    disk.add(address, numbered(2))
+    assert disk.count(address) == 2 and disk.check(deep=True) == []
+    [aside] = (folder / "lost").iterdir()
+    assert (aside / "indexes" / "something").exists()
+
+
+def test_what_a_first_write_left_when_it_died_is_swept(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk)
+    dead = folder / "collections" / f"{address.collection}.0123abcd.new"
+    dead.mkdir()
+    (dead / "records.db").write_bytes(b"half")
+    dead.with_name(f"{dead.name}.lock").touch()
+    with drafting(folder / "collections", address.collection) as alive:
+        LocalEngine(folder).close()
+        assert not dead.exists() and alive.exists()
+    assert disk.count(address) == 0
+
+
+def test_several_first_writes_at_once_are_all_kept(disk: LocalEngine, other: LocalEngine) -> None:
+    for number in range(10):
+        address = make(disk, f"things{number}")
+        engines = [disk, other] * 4
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: engines[n].add(address, numbered(1, n)), range(8)))  # noqa: B023
+        assert sorted(disk.get(address).ids) == [str(n) for n in range(8)]
+        assert disk.check(deep=True) == []
+
+
+# ── dimensions that the catalogue knows ──────────────────────────────────────────────────────────
+
+
+def dimensions(engine: LocalEngine) -> list[int | None]:
+    return [info.dimension for info in engine.list_collections(*HERE)]
+
+
+def test_listing_opens_no_collection_whose_dimension_is_known(
+    disk: LocalEngine, folder: Path
+) -> None:
+    for number in range(3):
+        disk.add(make(disk, f"things{number}"), rows("a", [[0.0] * (number + 1)]))
+    make(disk, "empty")
+    assert dimensions(disk) == [1, 2, 3, None]
+    disk.close()
+    again = LocalEngine(folder)
+    assert dimensions(again) == [1, 2, 3, None]
+    assert not open_files(folder / "collections")
+    again.close()
+
+
+def test_a_dimension_that_changes_is_told_by_everybody(
+    disk: LocalEngine, other: LocalEngine, folder: Path
+) -> None:
+    address = make(disk)
+    for dimension in (2, 3, 1):
+        disk.upsert(address, rows("a", [[1.0] * dimension]))
+        assert dimensions(disk) == dimensions(other) == [dimension]
+        disk.delete(address, EVERYTHING)
+        assert dimensions(other) == [dimension]
+    reader = LocalEngine(folder, read_only=True)
+    assert dimensions(reader) == [1]
+    reader.close()
+
+
+def test_a_dimension_that_was_to_change_when_the_process_died_is_not_believed(
+    disk: LocalEngine, other: LocalEngine
+) -> None:
+    address = make(disk)
+    disk.add(address, rows("a", [[1.0, 2.0]]))
+    assert dimensions(disk) == [2]
+    disk._catalogue.dimension_changes(address.collection, 2, 3)  # and dies before the records do
+    assert dimensions(disk) == dimensions(other) == [2]
+
+
+def test_a_directory_of_the_first_format_opens(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk)
+    disk.add(address, numbered(2))
+    disk.close()
+    path = folder / "catalogue.db"
+    sql(path, "alter table collections drop column dimension; drop table deleted")
+    sql(path, "update head set format = 1")
+    reader = LocalEngine(folder, read_only=True)
+    assert dimensions(reader) == [1] and reader.check(deep=True) == []
+    reader.close()
+    assert sql(path, "select format from head") == [(1,)]
+    again = LocalEngine(folder)
+    assert dimensions(again) == [1] and again.count(address) == 2
+    again.delete_collection("things", *HERE)
+    again.close()
+    assert sql(path, "select format from head") == [(2,)]
 
 
 @pytest.mark.parametrize("name", ["catalogue.db", "records.db"])
@@ -195,7 +356,6 @@ def test_errors_of_the_operating_system_are_storage_errors(disk: LocalEngine, fo
     address = make(disk)
     disk.add(address, numbered(1))
     lock = file_of(folder, address).with_name("records.lock")
-    lock.unlink()
     lock.mkdir()
     with pytest.raises(StorageError, match="Is a directory"):
         disk.add(address, numbered(1, 1))

@@ -31,7 +31,7 @@ from vermilion.names import (
     check_collection_name,
 )
 from vermilion.records import check_count
-from vermilion.settings import EMBEDDED, Settings
+from vermilion.settings import EMBEDDED, Settings, memory_limit_of
 from vermilion.sharing import Lease
 from vermilion.types import (
     DEFAULT_DATABASE,
@@ -321,7 +321,11 @@ def lease_for(settings: Settings) -> Lease:
             f"Unsupported Chroma API implementation {settings.chroma_api_impl}"
         )
     if settings.is_persistent:
-        return sharing.lease_directory(settings.persist_directory)
+        return sharing.lease_directory(
+            settings.persist_directory,
+            read_only=settings["read_only"],
+            memory_limit=memory_limit_of(settings),
+        )
     return sharing.lease_memory()
 
 
@@ -353,6 +357,7 @@ def persistent_client(
     *,
     durability: Durability = "full",
     read_only: bool = False,
+    memory_limit: int | str | None = None,
 ) -> Client:
     """A client of the database in a directory, which is made if need be.
 
@@ -362,10 +367,18 @@ def persistent_client(
 
     With `read_only` the directory has to hold a database already, and may be on a medium that
     cannot be written; what would write raises StorageError.
+
+    `memory_limit` (bytes, or a text such as "512MB") is for what collections keep in memory
+    between calls; those not used for longest give up theirs first.
     """
-    lease = sharing.lease_directory(path, durability, read_only=read_only)
-    _warn_of_chroma(Path(path))
     settings = (settings or Settings()).changed(is_persistent=True, persist_directory=str(path))
+    read_only = read_only or settings["read_only"]
+    if memory_limit is not None:
+        settings = settings.changed(memory_limit=memory_limit)
+    settings = settings.changed(read_only=read_only)
+    limit = memory_limit_of(settings)
+    lease = sharing.lease_directory(path, durability, read_only=read_only, memory_limit=limit)
+    _warn_of_chroma(Path(path))
     return Client(tenant, database, settings, lease=lease)
 
 

@@ -469,6 +469,16 @@ class Collection(Searching):
         stored = self._info.configuration.embedding_function
         self._embedder = Embedder(self._function, stored, self._loader)
 
+    def fork(self, new_name: str) -> Collection:
+        """Returns a new collection with all that this one has at this moment.
+
+        It has the same configuration, metadata and records; what is written to one of them later
+        is not in the other. Others may write meanwhile. Raises AlreadyExistsError.
+        """
+        name = check_collection_name(new_name)
+        info = self._engine().fork_collection(self._info.address, name)
+        return Collection(self._engine, info, self._function, self._loader)
+
     def _changes(self, configuration: Any) -> Any:
         if not isinstance(configuration, dict):
             raise ArgumentTypeError(f"Expected configuration to be a dict, got {configuration!r}")

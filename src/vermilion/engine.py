@@ -185,6 +185,15 @@ class Engine(Protocol):
         """
         ...
 
+    def fork_collection(self, address: Address, new_name: str) -> CollectionInfo:
+        """A new collection in the same database with everything this one has at one moment.
+
+        That is its configuration, metadata, schema, and its records in their order. From then on
+        the two have nothing to do with each other. Others may go on writing meanwhile. Raises
+        NotFoundError, or AlreadyExistsError when a collection has the new name.
+        """
+        ...
+
     def delete_collection(self, name: str, tenant: str, database: str) -> None:
         """Deletes a collection and its records. Raises NotFoundError."""
         ...

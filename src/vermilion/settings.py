@@ -1,12 +1,14 @@
 """Settings as Chroma's clients pass them, read at the doors and handed no further.
 
-Each may also come from the environment, under its name in capitals: ALLOW_RESET=TRUE.
+Each but `memory_limit` and `read_only` may also come from the environment, under its name in
+capitals: ALLOW_RESET=TRUE.
 """
 
 from __future__ import annotations
 
 import copy
 import os
+import re
 import warnings
 from enum import Enum
 from typing import Any
@@ -26,6 +28,8 @@ FIELDS: dict[str, tuple[type, Any]] = {
     "is_persistent": (bool, False),
     "persist_directory": (str, "./chroma"),
     "allow_reset": (bool, False),
+    "memory_limit": (object, None),  # bytes, or "512MB"; of PersistentClient
+    "read_only": (bool, False),
     "anonymized_telemetry": (bool, False),  # there is none
     "chroma_api_impl": (str, "vermilion.local.engine.LocalEngine"),
     "chroma_server_host": (str, None),
@@ -68,6 +72,16 @@ LEGACY_ERROR = (
     "EphemeralClient() instead"
 )
 
+_BYTES = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?I?B?)", re.IGNORECASE)
+_UNITS = {
+    f"{prefix}{infix}{suffix}": base**power
+    for power, prefix in enumerate(["", "K", "M", "G", "T"])
+    for infix, base in (("", 1000), ("I", 1024))
+    for suffix in ("", "B")
+}
+
+# In the environment such general names belong to somebody else.
+_ONLY_GIVEN = {"memory_limit", "read_only"}
 _YES, _NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -83,7 +97,9 @@ class Settings:
         if given.get("chroma_db_impl"):
             raise ArgumentValueError(LEGACY_ERROR)
         for name, (kind, default) in FIELDS.items():
-            value = given.pop(name, os.environ.get(name.upper(), default))
+            if name not in _ONLY_GIVEN:
+                default = os.environ.get(name.upper(), default)
+            value = given.pop(name, default)
             setattr(self, name, _read(name, kind, value))
         if given:
             warnings.warn(
@@ -122,6 +138,31 @@ class Settings:
             if self[name] != default and "credentials" not in name and "headers" not in name
         ]
         return f"Settings({', '.join(changed)})"
+
+
+def memory_limit_of(settings: Settings) -> int | None:
+    """How many bytes of caches the settings allow; `memory_limit` wins over Chroma's name."""
+    given = settings["memory_limit"]
+    return (
+        parse_bytes(given) if given is not None else settings["chroma_memory_limit_bytes"] or None
+    )
+
+
+def parse_bytes(limit: object) -> int:
+    """A number of bytes, which may be written as a text with a unit.
+
+    >>> parse_bytes("512MB"), parse_bytes("1.5 GiB"), parse_bytes(1000)
+    (512000000, 1610612736, 1000)
+    """
+    found = _BYTES.fullmatch(limit.strip()) if isinstance(limit, str) else None
+    if found is not None:
+        limit = int(float(found[1]) * _UNITS[found[2].upper()])
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0:
+        raise ArgumentValueError(
+            f'Expected memory_limit to be a number of bytes above 0 or a text such as "512MB", '
+            f"got {limit!r}"
+        )
+    return limit
 
 
 def _read(name: str, kind: type, value: Any) -> Any:

@@ -61,15 +61,20 @@ def lease_memory() -> Lease:
 
 
 def lease_directory(
-    path: str | os.PathLike[str], durability: Durability = "full", *, read_only: bool = False
+    path: str | os.PathLike[str],
+    durability: Durability = "full",
+    *,
+    read_only: bool = False,
+    memory_limit: int | None = None,
 ) -> Lease:
     """A hold on the database in a directory, however its path is spelled.
 
-    Clients that only read it and clients that write it have different engines.
+    Clients that only read it and clients that write it have different engines. Durability and
+    limit are those of the client that opened it.
     """
     directory = _directory(path)
     key = f"{directory}\0read-only" if read_only else str(directory)  # no path has a NUL
-    return _lease(key, lambda: _local_engine(directory, durability, read_only))
+    return _lease(key, lambda: _local_engine(directory, durability, read_only, memory_limit))
 
 
 def forget_all() -> None:
@@ -81,10 +86,15 @@ def forget_all() -> None:
         engine.close()
 
 
-def _local_engine(path: Path | None, durability: Durability, read_only: bool = False) -> Engine:
+def _local_engine(
+    path: Path | None,
+    durability: Durability,
+    read_only: bool = False,
+    memory_limit: int | None = None,
+) -> Engine:
     from vermilion.local.engine import LocalEngine  # not every program that imports us opens one
 
-    return LocalEngine(path, durability=durability, read_only=read_only)
+    return LocalEngine(path, durability=durability, read_only=read_only, memory_limit=memory_limit)
 
 
 def _directory(path: str | os.PathLike[str]) -> Path:

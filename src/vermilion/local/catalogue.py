@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +23,20 @@ from vermilion.errors import (
 )
 from vermilion.local.rows import decode_metadata, encode_metadata
 from vermilion.local.sqlite import Database as File
-from vermilion.local.sqlite import create_file, integrity, script
+from vermilion.local.sqlite import create_file, integrity, template
 from vermilion.types import Address, Database, Durability
 
-FORMAT = 1
+FORMAT = 2
 PAGE_SIZE = 4096
+SCRIPT = "catalogue.sql"
+# What makes a file of a format one of the next. Records of the first format are as they were.
+STEPS = {
+    1: "alter table collections add column dimension integer;"
+    "create table deleted (id text primary key) without rowid;"
+    "update head set format = 2"
+}
+# What stands for the dimension of a collection that has had more than one.
+VARIES = 0
 
 # It may have been deleted; its id is always this one.
 _DEFAULT_DATABASE = (
@@ -35,7 +44,7 @@ _DEFAULT_DATABASE = (
     " values ('00000000-0000-0000-0000-000000000000', 'default_tenant', 'default_database')"
 )
 _COLLECTION = (
-    "select c.id, c.name, d.tenant, d.name, c.configuration, c.metadata, c.schema"
+    "select c.id, c.name, d.tenant, d.name, c.configuration, c.metadata, c.schema, {}"
     " from collections c join databases d on d.id = c.database "
 )
 
@@ -46,20 +55,32 @@ class Catalogue:
     def __init__(
         self, path: Path | None, durability: Durability, *, read_only: bool = False
     ) -> None:
-        text = script("catalogue.sql")
-        self._file = File(path, durability=durability, read_only=read_only, script=text)
+        self._file = File(path, durability=durability, read_only=read_only, script=SCRIPT)
         if path is not None and not path.exists():
             if read_only:
                 raise StorageError(f"{path.parent} has no database, and read_only makes none")
             with self._file.exclusive():
                 if not path.exists():  # another process may have been first
-                    create_file(path, PAGE_SIZE, text)
+                    create_file(path, template(PAGE_SIZE, SCRIPT))
         try:
-            with self._file.reading() as connection:
-                _check_format(connection)
+            self._format = self._open(read_only)
         except BaseException:
             self._file.close()
             raise
+
+    def _open(self, read_only: bool) -> int:
+        """Brings an old file up to date, if it may; returns the format."""
+        with self._file.reading() as connection:
+            format = _format(connection)
+        if format < FORMAT and not read_only:
+            with self._file.writing() as connection:
+                while (format := _format(connection)) < FORMAT:
+                    connection.execute(STEPS[format])
+        return format
+
+    @property
+    def _select(self) -> str:
+        return _COLLECTION.format("null" if self._format < 2 else "c.dimension")
 
     def close(self) -> None:
         """Closes the file."""
@@ -113,11 +134,9 @@ class Catalogue:
             id = _database_id(connection, name, tenant)
             if id is None:
                 raise NotFoundError(f"Database [{name}] not found")
-            gone = connection.execute(
-                "delete from collections where database = ? returning id", (id,)
-            ).fetchall()
+            gone = _delete(connection, "where database = ?", id)
             connection.execute("delete from databases where id = ?", (id,))
-        return [UUID(str(collection)) for (collection,) in gone]
+        return gone
 
     def list_databases(self, tenant: str, limit: int | None, offset: int | None) -> list[Database]:
         """The databases of a tenant by name."""
@@ -135,30 +154,53 @@ class Catalogue:
     ) -> tuple[CollectionInfo, bool]:
         """Adds a collection, or returns the one of that name; the flag tells whether it is new."""
         with self._file.writing() as connection:
-            database = _database_id(connection, info.database, info.tenant)
-            if database is None:
-                raise UnknownDatabaseError(f"Database [{info.database}] does not exist")
-            found = _by_name(connection, info.name, info.tenant, info.database)
-            if found is not None:
-                if not get_or_create:
-                    raise AlreadyExistsError(f"Collection [{info.name}] already exists")
-                return found, False
+            found = self._insert(connection, info)
+            if found is not None and not get_or_create:
+                raise AlreadyExistsError(f"Collection [{info.name}] already exists")
+        return found or info, found is None
+
+    def need_free_name(self, name: str, tenant: str, database: str) -> None:
+        """Raises AlreadyExistsError when a collection has this name."""
+        with self._file.reading() as connection:
+            self._need_free(connection, name, tenant, database)
+
+    def adopt_collection(self, info: CollectionInfo, settle: Callable[[], None]) -> None:
+        """Adds a collection whose files `settle` puts in their place: all of it or nothing.
+
+        When the process dies in between, its files count as those of a deleted one.
+        """
+        with self._file.exclusive():
+            with self._file.changing() as connection:
+                self._need_free(connection, info.name, info.tenant, info.database)
+                _add_deleted(connection, [info.id])
+            settle()
+            with self._file.changing() as connection:
+                self._insert(connection, info)
+                connection.execute("delete from deleted where id = ?", (str(info.id),))
+
+    def _insert(self, connection: apsw.Connection, info: CollectionInfo) -> CollectionInfo | None:
+        """Adds a collection, unless there is one of that name, which is returned."""
+        database = _database_id(connection, info.database, info.tenant)
+        if database is None:
+            raise UnknownDatabaseError(f"Database [{info.database}] does not exist")
+        found = self._by_name(connection, info.name, info.tenant, info.database)
+        if found is None:
             connection.execute(
-                "insert into collections (id, database, name, metadata, configuration, schema)"
-                " values (?, ?, ?, ?, ?, ?)",
-                (str(info.id), database, info.name, *_stored(info)),
+                "insert into collections (id, database, name, metadata, configuration, schema,"
+                " dimension) values (?, ?, ?, ?, ?, ?, ?)",
+                (str(info.id), database, info.name, *_stored(info), info.dimension),
             )
-        return info, True
+        return found
 
     def get_collection(self, name: str, tenant: str, database: str) -> CollectionInfo:
         """The collection of that name."""
         with self._file.reading() as connection:
-            return _need(_by_name(connection, name, tenant, database), name)
+            return _need(self._by_name(connection, name, tenant, database), name)
 
     def get_collection_by_id(self, address: Address) -> CollectionInfo:
         """The collection with that id, in that database."""
         with self._file.reading() as connection:
-            return _need(_by_id(connection, address), str(address.collection))
+            return _need(self._by_id(connection, address), str(address.collection))
 
     def list_collections(
         self, tenant: str, database: str, limit: int | None, offset: int | None
@@ -166,7 +208,7 @@ class Catalogue:
         """The collections of a database in the order of creation."""
         with self._file.reading() as connection:
             rows = connection.execute(
-                _COLLECTION + "where d.tenant = ? and d.name = ? order by c.key limit ? offset ?",
+                self._select + "where d.tenant = ? and d.name = ? order by c.key limit ? offset ?",
                 (tenant, database, -1 if limit is None else limit, offset or 0),
             ).fetchall()
         return [_info(row) for row in rows]
@@ -191,10 +233,9 @@ class Catalogue:
     ) -> CollectionInfo:
         """Changes what is given, all of it or nothing."""
         with self._file.writing() as connection:
-            info = _need(_by_id(connection, address), str(address.collection))
+            info = _need(self._by_id(connection, address), str(address.collection))
             if name is not None and name != info.name:
-                if _by_name(connection, name, address.tenant, address.database) is not None:
-                    raise AlreadyExistsError(f"Collection [{name}] already exists")
+                self._need_free(connection, name, address.tenant, address.database)
                 info = replace(info, name=name)
             if replace_metadata:
                 info = replace(info, metadata=metadata)
@@ -210,20 +251,58 @@ class Catalogue:
     def delete_collection(self, name: str, tenant: str, database: str) -> UUID:
         """Removes a collection and returns its id."""
         with self._file.writing() as connection:
-            info = _need(_by_name(connection, name, tenant, database), name)
-            connection.execute("delete from collections where id = ?", (str(info.id),))
+            info = _need(self._by_name(connection, name, tenant, database), name)
+            _delete(connection, "where id = ?", str(info.id))
         return info.id
 
-    def collection_ids(self) -> set[UUID]:
-        """The ids of all collections of all databases."""
+    def ids(self) -> tuple[set[UUID], set[UUID]]:
+        """The ids of all collections there are, and of deleted ones whose files may be there."""
         with self._file.reading() as connection:
-            rows = connection.execute("select id from collections").fetchall()
-        return {UUID(str(id)) for (id,) in rows}
+            known = connection.execute("select id from collections").fetchall()
+            if self._format < 2:
+                return _uuids(known), set()
+            deleted = connection.execute("select id from deleted").fetchall()
+        return _uuids(known), _uuids(deleted)
+
+    def forget_deleted(self, ids: set[UUID]) -> None:
+        """Forgets deleted collections of which no file is left."""
+        if ids:
+            with self._file.writing() as connection:
+                connection.executemany(
+                    "delete from deleted where id = ?", [(str(id),) for id in ids]
+                )
+
+    # ── dimensions ───────────────────────────────────────────────────────────────────────────────
+    # Records know their dimension; here it saves opening their file. So nothing may be learned
+    # that can become wrong: a dimension that changes is marked before it does, and for ever.
+
+    def learn_dimension(self, id: UUID, dimension: int) -> None:
+        """Remembers the dimension of a collection that has vectors, unless it has changed once."""
+        with self._file.reading() as connection:
+            known = _dimension(connection, id)
+        if known is None:
+            with self._file.writing(sync=False) as connection:  # it can be learned again
+                connection.execute(
+                    "update collections set dimension = ? where id = ? and dimension is null",
+                    (dimension, str(id)),
+                )
+
+    def dimension_changes(self, id: UUID, old: int | None, new: int) -> None:
+        """Tells that the dimension is about to change; to be called before that is committed."""
+        with self._file.reading() as connection:
+            known = _dimension(connection, id)
+        if old is not None or known not in (None, new):
+            with self._file.writing() as connection:
+                connection.execute(
+                    "update collections set dimension = ? where id = ?", (VARIES, str(id))
+                )
+
+    # ── all of it ────────────────────────────────────────────────────────────────────────────────
 
     def every_collection(self) -> list[CollectionInfo]:
         """All collections of all databases, in the order of creation."""
         with self._file.reading() as connection:
-            rows = connection.execute(_COLLECTION + "order by c.key").fetchall()
+            rows = connection.execute(self._select + "order by c.key").fetchall()
         return [_info(row) for row in rows]
 
     def every_database(self) -> list[tuple[str, str]]:
@@ -240,25 +319,71 @@ class Catalogue:
     def reset(self) -> list[UUID]:
         """Removes everything but the defaults; returns the ids of the collections that went."""
         with self._file.writing() as connection:
-            gone = connection.execute("delete from collections returning id").fetchall()
+            gone = _delete(connection, "")
             connection.execute(
                 "delete from databases where (tenant, name) <> ('default_tenant', "
                 "'default_database')"
             )
             connection.execute("delete from tenants where name <> 'default_tenant'")
             connection.execute(_DEFAULT_DATABASE)
-        return [UUID(str(id)) for (id,) in gone]
+        return gone
+
+    def _need_free(
+        self, connection: apsw.Connection, name: str, tenant: str, database: str
+    ) -> None:
+        if self._by_name(connection, name, tenant, database) is not None:
+            raise AlreadyExistsError(f"Collection [{name}] already exists")
+
+    def _by_name(
+        self, connection: apsw.Connection, name: str, tenant: str, database: str
+    ) -> CollectionInfo | None:
+        row = connection.execute(
+            self._select + "where d.tenant = ? and d.name = ? and c.name = ?",
+            (tenant, database, name),
+        ).get
+        return None if row is None else _info(row)
+
+    def _by_id(self, connection: apsw.Connection, address: Address) -> CollectionInfo | None:
+        row = connection.execute(
+            self._select + "where c.id = ? and d.tenant = ? and d.name = ?",
+            (str(address.collection), address.tenant, address.database),
+        ).get
+        return None if row is None else _info(row)
 
 
 # ── inside a transaction ─────────────────────────────────────────────────────────────────────────
 
 
-def _check_format(connection: apsw.Connection) -> None:
+def _format(connection: apsw.Connection) -> int:
     format = connection.execute("select format from head").get
     if not isinstance(format, int) or format > FORMAT:
         raise VersionMismatchError(
             f"The directory is of format {format}, this release reads up to {FORMAT}"
         )
+    return format
+
+
+def _delete(connection: apsw.Connection, which: str, *bindings: str) -> list[UUID]:
+    """Deletes collections, and remembers that they were there for as long as their files may be."""
+    rows = connection.execute(f"delete from collections {which} returning id", bindings).fetchall()
+    gone = sorted(_uuids(rows))
+    _add_deleted(connection, gone)
+    return gone
+
+
+def _add_deleted(connection: apsw.Connection, ids: list[UUID]) -> None:
+    connection.executemany("insert into deleted (id) values (?)", [(str(id),) for id in ids])
+
+
+def _dimension(connection: apsw.Connection, id: UUID) -> int | None:
+    dimension: int | None = connection.execute(
+        "select dimension from collections where id = ?", (str(id),)
+    ).get
+    return dimension
+
+
+def _uuids(rows: list[Any]) -> set[UUID]:
+    return {UUID(str(id)) for (id,) in rows}
 
 
 def _has_tenant(connection: apsw.Connection, name: str) -> bool:
@@ -277,23 +402,6 @@ def _database_id(connection: apsw.Connection, name: str, tenant: str) -> str | N
     return id
 
 
-def _by_name(
-    connection: apsw.Connection, name: str, tenant: str, database: str
-) -> CollectionInfo | None:
-    row = connection.execute(
-        _COLLECTION + "where d.tenant = ? and d.name = ? and c.name = ?", (tenant, database, name)
-    ).get
-    return None if row is None else _info(row)
-
-
-def _by_id(connection: apsw.Connection, address: Address) -> CollectionInfo | None:
-    row = connection.execute(
-        _COLLECTION + "where c.id = ? and d.tenant = ? and d.name = ?",
-        (str(address.collection), address.tenant, address.database),
-    ).get
-    return None if row is None else _info(row)
-
-
 def _need(info: CollectionInfo | None, name: str) -> CollectionInfo:
     if info is None:
         raise NotFoundError(f"Collection [{name}] does not exist")
@@ -301,7 +409,7 @@ def _need(info: CollectionInfo | None, name: str) -> CollectionInfo:
 
 
 def _info(row: Any) -> CollectionInfo:
-    id, name, tenant, database, configuration, metadata, schema = row
+    id, name, tenant, database, configuration, metadata, schema, dimension = row
     return CollectionInfo(
         id=UUID(id),
         name=name,
@@ -309,7 +417,7 @@ def _info(row: Any) -> CollectionInfo:
         database=database,
         configuration=Configuration.from_stored(json.loads(configuration)),
         metadata=decode_metadata(metadata),
-        dimension=None,
+        dimension=dimension or None,
         schema=None if schema is None else json.loads(schema),
     )
 

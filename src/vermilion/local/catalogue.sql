@@ -4,7 +4,7 @@ create table head (
     id     integer primary key check (id = 1),
     format integer not null
 );
-insert into head (id, format) values (1, 1);
+insert into head (id, format) values (1, 2);
 
 create table tenants (
     name text primary key
@@ -26,8 +26,14 @@ create table collections (
     metadata      text,           -- JSON
     configuration text not null,  -- JSON
     schema        text,           -- JSON
+    dimension     integer,        -- null: not known yet; 0: it has changed, the records know it
     unique (database, name)
 );
+
+-- Deleted collections whose files may still be there.
+create table deleted (
+    id text primary key
+) without rowid;
 
 -- For people with an SQL shell.
 create view readable as

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Collection as AnyCollection
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from vermilion import forks
 from vermilion.configuration import Hnsw
 from vermilion.engine import Column, Selection
+from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
 from vermilion.local import compactor, explain, planner, ranking, values
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.checker import Finding, check_store
@@ -47,19 +50,39 @@ from vermilion.types import (
     WriteResult,
 )
 
+# What a collection without a schema allows: everything.
 NO_RULES = Rules(None)
+# What an open file takes: SQLite's connection and pages.
+HANDLE_BYTES = 450_000
 
-# Finds the store of a collection; with True it is made if need be, with the dimension given.
-FindStore = Callable[[bool, int | None], Store | None]
+
+class MadeMeanwhile(Exception):
+    """Another writer made the store of a collection first."""
+
+
+class Place(Protocol):
+    """Where the records of a collection are, or will be. Both raise NotFoundError."""
+
+    def find(self) -> Store | None:
+        """The store, if there is one."""
+        ...
+
+    def creating(self, dimension: int | None) -> AbstractContextManager[Transaction]:
+        """The transaction that makes it, or nothing at all. Raises MadeMeanwhile at its end."""
+        ...
+
+    def dimension_changes(self, old: int | None, new: int) -> None:
+        """Called before the dimension changes for everybody."""
+        ...
 
 
 class LocalCollection:
-    """Records of one collection. `find` gives its store when there is one."""
+    """Records of one collection."""
 
     def __init__(
         self,
         hnsw: Hnsw,
-        find: FindStore,
+        place: Place,
         folder: Path | None = None,
         *,
         rules: Rules = NO_RULES,
@@ -71,7 +94,7 @@ class LocalCollection:
         """
         self._hnsw = hnsw
         self._rules = rules
-        self._find = find
+        self._place = place
         self._folder = folder
         self._builder = None if folder is None or not seal else Builder(folder, hnsw.space)
         self._indexes = None if folder is None else folder / FOLDER
@@ -85,36 +108,42 @@ class LocalCollection:
         if opened is not None:
             opened[0].close()
 
+    def drop(self) -> bool:
+        """Closes the store of a deleted collection, having told whoever else has it open.
+
+        False when it is not open here, and nobody was told.
+        """
+        with self._guard:
+            opened, self._opened = self._opened, None
+        if opened is None:
+            return False
+        told = False
+        with suppress(StorageError, DamagedError, NotFoundError):
+            opened[0].drop()
+            told = True
+        opened[0].close(give_up=True)
+        return told
+
     # ── writes ───────────────────────────────────────────────────────────────────────────────────
 
     def add(self, batch: Batch) -> WriteResult:
         """See Engine.add."""
-        with self._make(batch)[0].writing() as transaction:
-            result = transaction.add(batch)
-        self._seal_if_due(transaction.head)
-        return result
+        return self._write(batch.dimension, lambda transaction: transaction.add(batch))
 
     def upsert(self, batch: Batch) -> WriteResult:
         """See Engine.upsert."""
-        with self._make(batch)[0].writing() as transaction:
-            result = transaction.upsert(batch)
-        self._seal_if_due(transaction.head)
-        return result
+        return self._write(batch.dimension, lambda transaction: transaction.upsert(batch))
 
     def update(self, batch: Batch) -> WriteResult:
         """See Engine.update."""
-        opened = self._open(make=False)
-        if opened is None:
+        if self._open() is None:
             return WriteResult(missing=len(batch))
-        with opened[0].writing() as transaction:
-            result = transaction.update(batch)
-        self._seal_if_due(transaction.head)
-        return result
+        return self._write(batch.dimension, lambda transaction: transaction.update(batch))
 
     def delete(self, selection: Selection, limit: int | None, secure: bool = False) -> WriteResult:
         """See Engine.delete."""
         self._rules.check(selection.filter)
-        opened = self._open(make=False)
+        opened = self._open()
         if opened is None:
             return WriteResult(missing=len(set(selection.ids or ())))
         if not secure or self._folder is None:
@@ -137,7 +166,7 @@ class LocalCollection:
     ) -> Records:
         """See Engine.get."""
         self._rules.check(selection.filter)
-        opened = self._open(make=False)
+        opened = self._open()
         if opened is None:
             return no_records(columns)
         store, indexer = opened
@@ -157,13 +186,14 @@ class LocalCollection:
                     keys = _page(np.sort(np.fromiter(found, np.int64, len(found))), limit, offset)
                 return snapshot.records(keys, columns)
         with indexer.reading(planner.needs(selection)) as moment:
-            keys = _page(planner.select_keys(moment, selection), limit, offset)
+            stop = None if limit is None else (offset or 0) + limit
+            keys = _page(planner.select_keys(moment, selection, stop), limit, offset)
             return moment.snapshot.records(keys, columns)
 
     def facets(self, keys: Sequence[str], selection: Selection) -> list[list[Facet]]:
         """See Engine.facets."""
         self._rules.check(selection.filter)
-        opened = self._open(make=False)
+        opened = self._open()
         if opened is None:
             return [[] for _ in keys]
         with opened[1].reading(replace(planner.needs(selection), columns=True)) as moment:
@@ -173,7 +203,7 @@ class LocalCollection:
     def summarize(self, key: str, by: str | None, selection: Selection) -> list[Summary]:
         """See Engine.summarize."""
         self._rules.check(selection.filter)
-        opened = self._open(make=False)
+        opened = self._open()
         if opened is None:
             return []
         with opened[1].reading(replace(planner.needs(selection), columns=True)) as moment:
@@ -189,10 +219,10 @@ class LocalCollection:
     ) -> list[Hits]:
         """See Engine.query."""
         self._rules.check(selection.filter)
-        opened = self._open(make=False)
+        opened = self._open()
         if opened is None:
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
-        with opened[1].reading(planner.needs(selection, vectors=True)) as moment:
+        with opened[1].reading(planner.needs(selection, vectors=len(vectors))) as moment:
             self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
             return planner.query(moment, self._wish(k, effort), vectors, selection, columns)
 
@@ -203,7 +233,7 @@ class LocalCollection:
             self._rules.check(one.filter)
             for leaf in leaves(one.rank):
                 self._rules.check_ranked(leaf.key)
-        opened = self._open(make=False)
+        opened = self._open()
         if opened is None:
             return [ranking.no_answer(one) for one in plans]
         with opened[1].reading(ranking.needs(plans)) as moment:
@@ -215,10 +245,10 @@ class LocalCollection:
     ) -> Explanation:
         """See Engine.explain."""
         self._rules.check(selection.filter)
-        opened = self._open(make=False)
+        opened = self._open()
         if opened is None:
             return Explanation(0, 0, 0, 0, [Course("nothing", 0) for _ in vectors], {})
-        with opened[1].reading(planner.needs(selection, vectors=True)) as moment:
+        with opened[1].reading(planner.needs(selection, vectors=1)) as moment:
             return explain.explain(moment, self._wish(k, effort), vectors, selection)
 
     def why_not(
@@ -226,10 +256,10 @@ class LocalCollection:
     ) -> WhyNot:
         """See Engine.why_not."""
         self._rules.check(selection.filter)
-        opened = self._open(make=False)
+        opened = self._open()
         if opened is None:
             return WhyNot("unknown id")
-        with opened[1].reading(planner.needs(selection, vectors=True)) as moment:
+        with opened[1].reading(planner.needs(selection, vectors=1)) as moment:
             return explain.why_not(moment, self._wish(k, effort), vector, selection, id)
 
     def _wish(self, k: int, effort: Effort = USUAL) -> Wish:
@@ -242,7 +272,7 @@ class LocalCollection:
 
     def indexing_status(self) -> IndexingStatus:
         """See Engine.indexing_status."""
-        opened = self._open(make=False)
+        opened = self._open()
         rows = tail = 0
         if opened is not None:
             with opened[0].reading() as snapshot:
@@ -263,7 +293,7 @@ class LocalCollection:
     def count(self, selection: Selection) -> int:
         """See Engine.count."""
         self._rules.check(selection.filter)
-        opened = self._open(make=False)
+        opened = self._open()
         if opened is None:
             return 0
         store, indexer = opened
@@ -275,7 +305,7 @@ class LocalCollection:
 
     def dimension(self) -> int | None:
         """The dimension of its vectors, when one was ever written."""
-        opened = self._open(make=False)
+        opened = self._open()
         if opened is None:
             return None
         with opened[0].reading() as snapshot:
@@ -285,17 +315,29 @@ class LocalCollection:
 
     def check(self, deep: bool) -> list[Finding]:
         """What is wrong with the collection; see Engine.check."""
-        opened = self._open(make=False)
+        opened = self._open()
         return [] if opened is None else check_store(opened[0], self._indexes, deep)
+
+    def cached_bytes(self) -> int:
+        """About how much memory it may take at most while it is open."""
+        with self._guard:
+            opened = self._opened
+        if opened is None:
+            return 0
+        try:
+            with opened[0].reading() as snapshot:
+                return HANDLE_BYTES + compactor.cached_bytes(snapshot, self._indexes)
+        except VermilionError:  # it is damaged, or deleted
+            return HANDLE_BYTES
 
     def stats(self) -> Stats:
         """See Engine.stats."""
-        opened = self._open(make=False)
+        opened = self._open()
         return Stats() if opened is None else compactor.stats(opened[0], self._folder)
 
     def compact(self) -> int:
         """See Engine.compact."""
-        opened = self._open(make=False)
+        opened = self._open()
         return 0 if opened is None else compactor.compact(opened[0])
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────
@@ -305,18 +347,37 @@ class LocalCollection:
         if self._builder is not None and (damaged or head.tail >= TAIL_ROWS):
             self._builder.start()
 
-    def _make(self, batch: Batch) -> tuple[Store, Indexer]:
-        opened = self._open(make=True, dimension=batch.dimension)
-        assert opened is not None, "a store that is asked for with make=True is there"
-        return opened
+    def _write(
+        self, dimension: int | None, change: Callable[[Transaction], WriteResult]
+    ) -> WriteResult:
+        """One transaction; the first one makes the store, or leaves nothing."""
+        while True:
+            opened = self._open()
+            writing = self._place.creating(dimension) if opened is None else opened[0].writing()
+            try:
+                with writing as transaction:
+                    before = transaction.head.dimension
+                    result = change(transaction)
+                    after = transaction.head.dimension
+                    if after is not None and after != before:
+                        self._place.dimension_changes(before, after)
+            except MadeMeanwhile:
+                continue
+            self._seal_if_due(transaction.head)
+            return result
 
-    def _open(self, make: bool, dimension: int | None = None) -> tuple[Store, Indexer] | None:
+    def _open(self) -> tuple[Store, Indexer] | None:
         with self._guard:
             if self._opened is None:
-                store = self._find(make, dimension)
+                store = self._place.find()
                 if store is not None:
                     self._opened = store, Indexer(store, self._hnsw.space, self._indexes)
             return self._opened
+
+    def store(self) -> Store | None:
+        """Its store, if it has records or ever had."""
+        opened = self._open()
+        return None if opened is None else opened[0]
 
 
 def _delete(

@@ -107,6 +107,22 @@ def stats(store: Store, folder: Path | None) -> Stats:
         )
 
 
+def cached_bytes(snapshot: Snapshot, indexes: Path | None) -> int:
+    """About how much the indexes over these records take in memory when all of them are in use.
+
+    Those of the segments are as large as their files. Of what is in no segment, vectors and columns
+    are made of Python's and numpy's objects: twice what the records take on the disk.
+    """
+    head = snapshot.head
+    sealed = 0 if indexes is None else _bytes(indexes.glob("*"))
+    if not head.rows:
+        return sealed
+    size = snapshot.connection.execute(
+        "select page_size * page_count from pragma_page_size, pragma_page_count"
+    ).get
+    return sealed + 2 * min(head.tail, head.rows) * int(size) // head.rows
+
+
 def _bytes(paths: Iterable[Path]) -> int:
     total = 0
     for path in paths:

@@ -24,7 +24,7 @@ from vermilion.local.catalogue import Catalogue
 from vermilion.local.collection import LocalCollection
 from vermilion.local.folders import Folders
 from vermilion.local.handles import Handles
-from vermilion.local.store import RECORDS
+from vermilion.local.store import RECORDS, Store
 from vermilion.records import Batch
 from vermilion.search import Search
 from vermilion.types import (
@@ -53,6 +53,7 @@ MAX_BATCH_SIZE = 100_000
 
 CATALOGUE = "catalogue.db"
 COLLECTIONS = "collections"
+LOST = "lost"
 
 
 class LocalEngine:
@@ -64,10 +65,12 @@ class LocalEngine:
         *,
         durability: Durability = "full",
         read_only: bool = False,
+        memory_limit: int | None = None,
     ) -> None:
         """Opens the directory, made if need be; without a path everything is in memory.
 
-        With `read_only` nothing is made or swept, and what would write raises StorageError.
+        With `read_only` nothing is made or swept, and what would write raises StorageError. What
+        collections on disk keep in memory between calls stays below `memory_limit` bytes.
         """
         self._path = path
         self._read_only = read_only
@@ -78,10 +81,14 @@ class LocalEngine:
             except OSError as error:
                 raise StorageError(f"{path} cannot be opened as a directory: {error}") from error
         if path is not None:
-            self._folders = Folders(path / COLLECTIONS, durability, read_only=read_only)
+            self._folders = Folders(
+                path / COLLECTIONS, path / LOST, durability, read_only=read_only
+            )
         file = None if path is None else path / CATALOGUE
         self._catalogue = Catalogue(file, durability, read_only=read_only)
-        self._handles = Handles(self._catalogue, self._folders, read_only=read_only)
+        self._handles = Handles(
+            self._catalogue, self._folders, read_only=read_only, memory_limit=memory_limit
+        )
         if not read_only:
             self._sweep()
 
@@ -192,6 +199,28 @@ class LocalEngine:
         if configuration is not None:
             self._handles.reopen(address.collection)
         return self._with_dimension(info)
+
+    def fork_collection(self, address: Address, new_name: str) -> CollectionInfo:
+        """See Engine.fork_collection."""
+        with self._changing(address) as collection:
+            info = self._catalogue.get_collection_by_id(address)
+            self._catalogue.need_free_name(new_name, info.tenant, info.database)
+            made = replace(info, id=uuid4(), name=new_name, dimension=None)
+            store = collection.store()
+            if store is None:
+                made, _ = self._catalogue.create_collection(made, False)
+            elif self._folders is None:
+                copied = Store.in_memory(str(made.id))
+                store.copy_to(copied)
+                self._catalogue.adopt_collection(made, lambda: self._handles.adopt(made, copied))
+            else:
+                try:
+                    with self._folders.copying(store, address.collection, made.id) as settle:
+                        self._catalogue.adopt_collection(made, settle)
+                except BaseException:
+                    self._folders.remove(made.id, told=True)
+                    raise
+        return self._with_dimension(made)
 
     def delete_collection(self, name: str, tenant: str, database: str) -> None:
         """See Engine.delete_collection."""
@@ -322,7 +351,7 @@ class LocalEngine:
                 found += self._check(info, deep)
             except NotFoundError:  # deleted since
                 continue
-        return found + self._strays()
+        return found + self._lost()
 
     def _check(self, info: CollectionInfo, deep: bool) -> list[Problem]:
         if self._folders is not None and self._folders.lacks_records(info.id):
@@ -332,14 +361,19 @@ class LocalEngine:
         with self._handles.using(info.address) as collection:
             return [Problem(info.id, info.name, *finding) for finding in collection.check(deep)]
 
-    def _strays(self) -> list[Problem]:
-        """Folders of collections that nobody knows: they go when the directory is next opened."""
+    def _lost(self) -> list[Problem]:
+        """Collections whose folders are there, and that the catalogue has forgotten."""
         if self._folders is None:
             return []
-        with self._catalogue.exclusive():
-            strays = self._folders.ids() - self._catalogue.collection_ids()
-        detail = "the catalogue does not know this collection"
-        return [Problem(id, None, "file", detail, repairable=True) for id in sorted(strays)]
+        found = self._folders.ids()  # before the catalogue, which is told of everything first
+        known, deleted = self._catalogue.ids()
+        strays = {id: self._folders.of(id) for id in found - known - deleted}
+        places = {id: place for id, place in strays.items() if place.exists()}
+        places |= self._folders.lost()
+        detail = "the catalogue has lost this collection; salvage brings out what is in {}"
+        return [
+            Problem(id, None, "file", detail.format(place)) for id, place in sorted(places.items())
+        ]
 
     def stats(self, address: Address) -> Stats:
         """See Engine.stats."""
@@ -367,28 +401,35 @@ class LocalEngine:
             yield collection
 
     def _with_dimension(self, info: CollectionInfo) -> CollectionInfo:
+        """The catalogue has learned most dimensions; the others are asked for, and learned."""
+        if info.dimension is not None:
+            return info
         if self._folders is not None and not self._folders.has_records(info.id):
             return info
         try:
             with self._handles.using(info.address) as collection:
-                return replace(info, dimension=collection.dimension())
+                dimension = collection.dimension()
         except NotFoundError:  # deleted since it was looked up
             return info
+        if dimension is not None and not self._read_only:
+            with suppress(StorageError):  # the disk is full: it is asked for again
+                self._catalogue.learn_dimension(info.id, dimension)
+        return replace(info, dimension=dimension)
 
     def _discard(self, id: UUID) -> None:
         """Removes the records of a collection that is no longer in the catalogue."""
         handle = self._handles.take(id)
+        told = handle is not None and handle.drop()
         if self._folders is not None:
-            self._folders.drop(id)
-        if handle is not None:
-            handle.close()
-        if self._folders is not None:
-            self._folders.remove(id)
+            self._folders.remove(id, told=told)
 
     def _sweep(self) -> None:
-        """Removes folders that a process left behind when it died while deleting."""
+        """Puts in order what processes left behind when they died, or the catalogue has lost."""
         if self._folders is None:
             return
         with self._catalogue.exclusive():
-            for id in self._folders.ids() - self._catalogue.collection_ids():
-                self._discard(id)
+            known, deleted = self._catalogue.ids()
+            self._folders.sweep(known, deleted)
+        # To tell others that a collection is deleted takes its lock, whose holder may want ours.
+        self._folders.finish_removals(deleted)
+        self._catalogue.forget_deleted(deleted - self._folders.ids())

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import shutil
-from contextlib import suppress
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from vermilion.errors import DamagedError, StorageError
+from vermilion.errors import DamagedError, NotFoundError, StorageError
+from vermilion.local.collection import MadeMeanwhile
+from vermilion.local.copier import copy_collection
+from vermilion.local.drafts import drafting, remove_abandoned, remove_tree, settle
 from vermilion.local.sqlite import sync_directory
 from vermilion.local.store import RECORDS, Store
+from vermilion.local.transaction import Transaction
 from vermilion.types import Durability
+
+log = logging.getLogger("vermilion")
+
+# The folder of a deleted collection while its files are being removed.
+GONE = ".gone"
 
 
 class Folders:
     """Finds, makes and removes them; what there should be, the catalogue knows."""
 
-    def __init__(self, root: Path, durability: Durability, *, read_only: bool = False) -> None:
+    def __init__(
+        self, root: Path, lost: Path, durability: Durability, *, read_only: bool = False
+    ) -> None:
+        """`lost` is where folders go that the catalogue has forgotten."""
         self._root = root
+        self._lost = lost
         self._durability = durability
         self._read_only = read_only
 
@@ -27,11 +42,15 @@ class Folders:
 
     def ids(self) -> set[UUID]:
         """The collections that have a folder."""
-        return {UUID(folder.name) for folder in self._root.iterdir() if _is_id(folder.name)}
+        return _ids_in(self._root)
+
+    def lost(self) -> dict[UUID, Path]:
+        """The folders that the catalogue had forgotten when the directory was opened."""
+        return {id: self._lost / str(id) for id in _ids_in(self._lost)}
 
     def has_records(self, id: UUID) -> bool:
         """Whether this collection has a file of records."""
-        return (self.of(id) / RECORDS).exists()
+        return os.path.exists(f"{self._root}/{id}/{RECORDS}")
 
     def lacks_records(self, id: UUID) -> bool:
         """Whether there are files of this collection, and the one that matters is missing."""
@@ -44,25 +63,107 @@ class Folders:
             self.of(id) / RECORDS, str(id), self._durability, read_only=self._read_only
         )
 
-    def create(self, id: UUID, dimension: int | None) -> None:
-        """Makes the folder and its file of records, with pages for vectors of this dimension."""
+    # ── made ─────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def creating(
+        self,
+        id: UUID,
+        dimension: int | None,
+        while_settled: Callable[[], AbstractContextManager[None]],
+    ) -> Iterator[Transaction]:
+        """The transaction of the first write: it makes the folder and the file, or nothing at all.
+
+        `while_settled` is entered while the folder gets its name. Raises MadeMeanwhile.
+        """
+        with drafting(self._root, id) as draft:
+            with Store.creating(draft / RECORDS, str(id), dimension) as transaction:
+                yield transaction
+            with while_settled():
+                if self.lacks_records(id):
+                    self._set_aside(id, f"{id}.{uuid4().hex[:8]}", "has lost its records")
+                if not settle(draft, self.of(id)):
+                    raise MadeMeanwhile
+
+    @contextmanager
+    def copying(self, store: Store, source: UUID, target: UUID) -> Iterator[Callable[[], None]]:
+        """A copy of a collection; the function in the block gives it its name."""
+        with drafting(self._root, target) as draft:
+            copy_collection(store, self.of(source), draft)
+            yield lambda: _settled(draft, self.of(target))
+
+    # ── removed ──────────────────────────────────────────────────────────────────────────────────
+
+    def remove(self, id: UUID, *, told: bool = False) -> None:
+        """Removes the files of a deleted collection; what somebody still reads goes when swept.
+
+        Whoever has it open, here or in another process, is told, unless that was done already.
+        """
         folder = self.of(id)
-        folder.mkdir(exist_ok=True)
-        sync_directory(self._root)
-        Store.create(folder / RECORDS, dimension)
-
-    def drop(self, id: UUID) -> None:
-        """Tells whoever has the file open, here or in another process, that it is no more."""
-        if not self.has_records(id):
+        gone = folder.with_name(f"{id}{GONE}")
+        try:
+            os.rename(folder, gone)
+        except FileNotFoundError:
             return
-        store = self.open(id)
-        with suppress(StorageError, DamagedError):  # a file that cannot be read is removed, too
-            store.drop()
-        store.close()
+        except OSError:  # on Windows, while somebody has a file of it open
+            gone = folder
+        # Whoever has read the file since has a WAL beside it; whoever comes now finds no folder.
+        if not told and (gone == folder or (gone / f"{RECORDS}-wal").exists()):
+            _drop(gone)
+        _remove_files(gone)
 
-    def remove(self, id: UUID) -> None:
-        """Removes what can be removed; what somebody still reads goes when it is swept."""
-        shutil.rmtree(self.of(id), ignore_errors=True)
+    def sweep(self, known: set[UUID], deleted: set[UUID]) -> None:
+        """Removes what was left half made, and moves aside what the catalogue has forgotten.
+
+        That is a folder of which it knows neither that there is nor that there was a collection.
+        To be called where nobody can make a folder.
+        """
+        remove_abandoned(self._root)
+        for id in sorted(self.ids() - known - deleted):
+            with suppress(OSError):
+                self._set_aside(id, str(id), "is not in the catalogue")
+
+    def _set_aside(self, id: UUID, name: str, why: str) -> None:
+        self._lost.mkdir(exist_ok=True)
+        os.rename(self.of(id), self._lost / name)
+        log.warning("collection %s %s: moved to %s", id, why, self._lost / name)
+
+    def finish_removals(self, deleted: set[UUID]) -> None:
+        """Removes for good what processes that died, or were in the way, have left of these."""
+        for id in deleted & self.ids():
+            self.remove(id)
+        for gone in self._root.glob(f"*{GONE}"):
+            _drop(gone)
+            _remove_files(gone)
+        sync_directory(self._root)
+
+
+def _settled(draft: Path, folder: Path) -> None:
+    if not settle(draft, folder):
+        raise StorageError(f"{folder} exists already")
+
+
+def _drop(folder: Path) -> None:
+    store = Store.open(folder / RECORDS, folder.name, "normal")
+    # A file that cannot be read is removed, too; or another process is removing it.
+    with suppress(StorageError, DamagedError, NotFoundError):
+        store.drop()
+    store.close(give_up=True)
+
+
+def _remove_files(folder: Path) -> None:
+    try:
+        for entry in os.scandir(folder):
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry)
+        os.rmdir(folder)
+    except OSError:  # there are indexes, or somebody is in the way
+        remove_tree(folder)
+
+
+def _ids_in(folder: Path) -> set[UUID]:
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    return {UUID(name) for name in names if _is_id(name)}
 
 
 def _is_id(name: str) -> bool:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from uuid import UUID
 
 from vermilion import forks
+from vermilion.engine import CollectionInfo
 from vermilion.errors import ClosedError, NotFoundError, StorageError
 from vermilion.local.catalogue import Catalogue
-from vermilion.local.collection import LocalCollection
+from vermilion.local.collection import LocalCollection, MadeMeanwhile
 from vermilion.local.folders import Folders
 from vermilion.local.store import Store
+from vermilion.local.transaction import Transaction
 from vermilion.schema_rules import rules_of
 from vermilion.types import Address
 
-# So many collections keep files open: three descriptors and some 200 kB each.
+# So many collections keep files open: three descriptors and, with ten records each, 450 kB.
 OPEN_COLLECTIONS = 32
 
 
@@ -27,14 +29,21 @@ class _Entry:
         self.address = address
         self.collection = collection
         self.users = 0
+        self.bytes = 0  # as of the end of the last call; not kept up without a limit
 
 
 class Handles:
     """The open collections of one database; `folders` is None when it lives in memory."""
 
     def __init__(
-        self, catalogue: Catalogue, folders: Folders | None, *, read_only: bool = False
+        self,
+        catalogue: Catalogue,
+        folders: Folders | None,
+        *,
+        read_only: bool = False,
+        memory_limit: int | None = None,
     ) -> None:
+        self._memory_limit = memory_limit
         self._catalogue = catalogue
         self._folders = folders
         self._read_only = read_only
@@ -58,6 +67,13 @@ class Handles:
         finally:
             for idle in self._leave(entry):
                 idle.close()
+
+    def adopt(self, info: CollectionInfo, store: Store) -> None:
+        """Opens a new collection in memory that begins with this store."""
+        place = _InMemory(self._catalogue, info.address, store)
+        entry = _Entry(info.address, LocalCollection(info.configuration.hnsw, place))
+        with self._guard:
+            self._entries[info.id] = entry
 
     def reopen(self, id: UUID) -> None:
         """Has the next call open the collection anew, with what is configured now."""
@@ -99,13 +115,22 @@ class Handles:
 
     def _leave(self, entry: _Entry) -> list[LocalCollection]:
         """Ends one use; returns collections that were not used for long, to be closed."""
+        size = 0 if self._memory_limit is None else entry.collection.cached_bytes()
         with self._guard:
             entry.users -= 1
+            entry.bytes = size
             surplus = len(self._entries) - OPEN_COLLECTIONS
-            if self._folders is None or surplus <= 0:
+            excess = sum(other.bytes for other in self._entries.values())
+            excess -= excess if self._memory_limit is None else self._memory_limit
+            if self._folders is None or (surplus <= 0 and excess <= 0):
                 return []
-            idle = [id for id, other in self._entries.items() if not other.users][:surplus]
-            return [self._entries.pop(id).collection for id in idle]
+            closed = []
+            for id, other in list(self._entries.items()):  # the longest unused first
+                if not other.users and (surplus > 0 or (excess > 0 and other.bytes)):
+                    closed.append(self._entries.pop(id).collection)
+                    surplus -= 1
+                    excess -= other.bytes
+            return closed
 
     def _forget(self, entry: _Entry) -> None:
         """Gives up a collection deleted by another process: while it is open it takes space."""
@@ -118,28 +143,70 @@ class Handles:
 
     def _open(self, address: Address) -> LocalCollection:
         info = self._catalogue.get_collection_by_id(address)
-        find = self._find_in_memory if self._folders is None else self._find_file
-        return LocalCollection(
-            info.configuration.hnsw,
-            lambda make, dimension: find(address, make, dimension),
-            None if self._folders is None else self._folders.of(address.collection),
-            rules=rules_of(info.schema),
-            seal=not self._read_only,
-        )
+        hnsw, rules = info.configuration.hnsw, rules_of(info.schema)
+        if self._folders is None:
+            return LocalCollection(hnsw, _InMemory(self._catalogue, address), rules=rules)
+        place = _OnDisk(self._catalogue, self._folders, address)
+        folder = self._folders.of(address.collection)
+        return LocalCollection(hnsw, place, folder, rules=rules, seal=not self._read_only)
 
-    def _find_in_memory(self, address: Address, make: bool, dimension: int | None) -> Store | None:
-        self._catalogue.get_collection_by_id(address)
-        return Store.in_memory(str(address.collection)) if make else None
 
-    def _find_file(self, address: Address, make: bool, dimension: int | None) -> Store | None:
-        assert self._folders is not None, "only a database on disk has folders"
-        id = address.collection
-        if not self._folders.has_records(id):
-            if not make:
-                self._catalogue.get_collection_by_id(address)
-                return None
-            with self._catalogue.exclusive():  # nobody deletes the collection meanwhile
-                self._catalogue.get_collection_by_id(address)
-                if not self._folders.has_records(id):
-                    self._folders.create(id, dimension)
-        return self._folders.open(id)
+class _OnDisk:
+    """A collection's folder, made by the first write."""
+
+    def __init__(self, catalogue: Catalogue, folders: Folders, address: Address) -> None:
+        self._catalogue = catalogue
+        self._folders = folders
+        self._address = address
+
+    def find(self) -> Store | None:
+        """See Place.find."""
+        if not self._folders.has_records(self._address.collection):
+            self._catalogue.get_collection_by_id(self._address)
+            return None
+        return self._folders.open(self._address.collection)
+
+    def creating(self, dimension: int | None) -> AbstractContextManager[Transaction]:
+        """See Place.creating."""
+        return self._folders.creating(self._address.collection, dimension, self._kept)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        with self._catalogue.exclusive():  # nobody deletes the collection meanwhile
+            self._catalogue.get_collection_by_id(self._address)
+            yield
+
+    def dimension_changes(self, old: int | None, new: int) -> None:
+        """See Place.dimension_changes."""
+        self._catalogue.dimension_changes(self._address.collection, old, new)
+
+
+class _InMemory:
+    """A collection that lives as long as the process; `store` is what it begins with."""
+
+    def __init__(self, catalogue: Catalogue, address: Address, store: Store | None = None) -> None:
+        self._catalogue = catalogue
+        self._address = address
+        self._store = store
+
+    def find(self) -> Store | None:
+        """See Place.find."""
+        if self._store is None:
+            self._catalogue.get_collection_by_id(self._address)
+        return self._store
+
+    @contextmanager
+    def creating(self, dimension: int | None) -> Iterator[Transaction]:
+        """See Place.creating."""
+        store = Store.in_memory(str(self._address.collection))
+        with store.writing() as transaction:
+            yield transaction
+        with self._catalogue.exclusive():
+            self._catalogue.get_collection_by_id(self._address)
+            if self._store is not None:
+                raise MadeMeanwhile
+            self._store = store
+
+    def dimension_changes(self, old: int | None, new: int) -> None:
+        """See Place.dimension_changes."""
+        self._catalogue.dimension_changes(self._address.collection, old, new)

@@ -39,9 +39,9 @@ DEAD_SLOTS = 4_096
 
 @dataclass(frozen=True)
 class Needs:
-    """Which indexes a read asks for."""
+    """Which indexes a read asks for; of vectors, for how many searches."""
 
-    vectors: bool = False
+    vectors: int = 0
     columns: bool = False
     text: bool = False
     sparse: bool = False
@@ -118,8 +118,11 @@ class Indexer:
 
     @contextmanager
     def writing(self, needs: Needs) -> Iterator[tuple[Transaction, Moment]]:
-        """A transaction that may look things up before it writes."""
-        with self._lock, self._store.writing() as transaction:
+        """A transaction that may look things up before it writes.
+
+        It waits for other writers first: readers go on until it is its turn.
+        """
+        with self._store.exclusive(), self._lock, self._store.changing() as transaction:
             yield transaction, self._catch_up(transaction, needs)
 
     # ── catching up ──────────────────────────────────────────────────────────────────────────────
@@ -224,8 +227,9 @@ class Indexer:
         """Opens the parts that are needed; False when a segment had to be left aside."""
         for _, segment in state.segments:
             try:
+                segment.open_for(needs.vectors)
                 segment.open(
-                    vectors=needs.vectors,
+                    vectors=False,
                     columns=needs.columns,
                     text=needs.text,
                     sparse=needs.sparse,
@@ -247,7 +251,7 @@ class Indexer:
         tail, dimension = state.tail, snapshot.head.dimension
         return (
             (needs.columns and tail.columns is None)
-            or (needs.vectors and dimension is not None and tail.vectors is None)
+            or (needs.vectors > 0 and dimension is not None and tail.vectors is None)
             or (needs.sparse and tail.sparse is None)
             or (needs.words and tail.words is None)
         )

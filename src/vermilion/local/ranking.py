@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from vermilion.engine import Column, Selection
 from vermilion.local import planner
-from vermilion.local.index.base import Mask
 from vermilion.local.index.vectors import Nearest
 from vermilion.local.indexer import Moment, Needs
+from vermilion.local.matches import Matches
 from vermilion.local.search import Wish
 from vermilion.local.search import search as k_nearest
 from vermilion.local.snapshot import Keys, no_records
@@ -42,7 +42,7 @@ def needs(plans: Sequence[Plan]) -> Needs:
     filters = [planner.needs(Selection(filter=one.filter)) for one in plans]
     keys = {leaf.key for one in plans for leaf in leaves(one.rank)}
     return Needs(
-        vectors=EMBEDDING in keys,
+        vectors=sum(leaf.key == EMBEDDING for one in plans for leaf in leaves(one.rank)),
         columns=any(one.columns for one in filters),
         text=any(one.text for one in filters),
         sparse=bool(keys - {EMBEDDING, DOCUMENT}),
@@ -52,8 +52,8 @@ def needs(plans: Sequence[Plan]) -> Needs:
 
 def search(moment: Moment, plan: Plan, wish: Callable[[int], Wish], rules: Rules) -> Ranked:
     """The answer to one search; `wish` says how to look for so many nearest."""
-    allowed = planner.select(moment, Selection(filter=plan.filter))
-    found = _Ranking(moment, wish, rules, allowed).ranked(plan.rank)
+    matches = planner.selected(moment, Selection(filter=plan.filter))
+    found = _Ranking(moment, wish, rules, matches).ranked(plan.rank)
     if plan.aggregate is not None:
         found = found.take(_kept(moment, found, plan))
     stop = None if plan.limit is None else plan.offset + plan.limit
@@ -95,12 +95,12 @@ class _Ranking:
     moment: Moment
     wish: Callable[[int], Wish]
     rules: Rules
-    allowed: Mask
+    matches: Matches
 
     def ranked(self, rank: Rank | None) -> Scores:
         """The records with a score, best first; without a rank all of them, numbered."""
         if rank is None:
-            keys = np.sort(self.moment.view.keys[self.allowed])
+            keys = np.sort(self.moment.view.keys[self.matches.settle()])
             return Scores(keys, np.arange(len(keys), dtype=np.float32))
         with np.errstate(all="ignore"):  # what is infinite or no number is sorted last
             scores = self.scores(rank)
@@ -135,15 +135,15 @@ class _Ranking:
 
     def _neighbours(self, leaf: Knn) -> Nearest:
         if isinstance(leaf.query, str):
-            return text_nearest(self.moment, leaf.query, leaf.limit, self.allowed)
+            return text_nearest(self.moment, leaf.query, leaf.limit, self.matches.settle())
         if isinstance(leaf.query, SparseVector):
             bm25 = self.rules.sparse(leaf.key)
             return sparse_nearest(
-                self.moment, leaf.key, leaf.query, leaf.limit, self.allowed, bm25=bm25
+                self.moment, leaf.key, leaf.query, leaf.limit, self.matches.settle(), bm25=bm25
             )
         queries = np.array([leaf.query], np.float32)
         planner.check_dimension(self.moment, queries)
-        return k_nearest(self.moment, self.wish(leaf.limit), queries, self.allowed)[0].nearest
+        return k_nearest(self.moment, self.wish(leaf.limit), queries, self.matches)[0].nearest
 
 
 _OF_TWO: Mapping[type[Rank], Compute] = {

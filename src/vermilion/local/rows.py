@@ -16,6 +16,7 @@ _encoder = json.JSONEncoder(
     separators=(",", ":"),
     default=SparseVector.to_dict,  # the only value that JSON does not know
 )
+_decoder = json.JSONDecoder()
 
 
 def encode_metadata(metadata: Mapping[str, Any] | None) -> str | None:
@@ -30,7 +31,7 @@ def decode_metadata(text: str | None) -> dict[str, Any] | None:
     """The metadata that `encode_metadata` wrote."""
     if text is None:
         return None
-    metadata: dict[str, Any] = json.loads(text)
+    metadata: dict[str, Any] = _decoder.raw_decode(text)[0]  # loads also looks for white space
     if TYPE_KEY in text:
         for key, value in metadata.items():
             if isinstance(value, dict):

@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ from vermilion.configuration import Configuration
 from vermilion.engine import CollectionInfo
 from vermilion.errors import StorageError, VermilionError
 from vermilion.local.catalogue import Catalogue
-from vermilion.local.engine import CATALOGUE, COLLECTIONS, LocalEngine
+from vermilion.local.engine import CATALOGUE, COLLECTIONS, LOST, LocalEngine
 from vermilion.local.rows import checksum, decode_metadata, hash_id
 from vermilion.local.store import RECORDS
 from vermilion.records import Batch
@@ -79,16 +79,29 @@ def _collections(
         _copy(source, copy, CATALOGUE)
         with closing(Catalogue(copy / CATALOGUE, "normal")) as catalogue:
             databases, infos = catalogue.every_database(), catalogue.every_collection()
+            known, deleted = catalogue.ids()
     except (VermilionError, ValueError, KeyError, OSError) as error:
         _write(report, None, "the catalogue cannot be read", detail=str(error))
-        folders = sorted((source / COLLECTIONS).glob(f"*/{RECORDS}"))
-        return [_unnamed(UUID(path.parent.name)) for path in folders]
+        return [_unnamed(id) for id in sorted(_folders(source))]
     for tenant in {tenant for tenant, _ in databases} - {DEFAULT_TENANT}:
         engine.create_tenant(tenant)
     for tenant, name in databases:
         if (tenant, name) != (DEFAULT_TENANT, DEFAULT_DATABASE):
             engine.create_database(name, tenant)
-    return infos
+    forgotten = sorted(set(_folders(source)) - known - deleted)
+    for id in forgotten:
+        _write(report, str(id), "the catalogue has lost the name and the configuration")
+    return infos + [_unnamed(id) for id in forgotten]
+
+
+def _folders(source: Path) -> dict[UUID, Path]:
+    """The folders with records, by the ids of their collections."""
+    found = {}
+    for root in (LOST, COLLECTIONS):
+        for path in (source / root).glob(f"*/{RECORDS}"):
+            with suppress(ValueError):  # the folder of something else
+                found[UUID(path.parent.name)] = path.parent
+    return found
 
 
 def _unnamed(id: UUID) -> CollectionInfo:
@@ -123,8 +136,8 @@ def _salvage(
         metadata=info.metadata,
         schema=info.schema,
     )
-    folder = source / COLLECTIONS / str(info.id)
-    if not (folder / RECORDS).exists():
+    folder = _folders(source).get(info.id)
+    if folder is None:
         return Salvaged(info.name, 0, 0)
     place = copy / str(info.id)
     place.mkdir()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -84,31 +85,71 @@ def _ours(what: str, error: apsw.Error | OSError) -> VermilionError:
     return InternalError(f"{what}: {type(error).__name__}: {error}")
 
 
-def create_file(path: Path, page_size: int, script: str) -> None:
-    """Makes a database file that is complete from the moment it has its name."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    draft.unlink(missing_ok=True)
-    with translated(str(path)), forks.held_off:
-        try:
-            connection = apsw.Connection(os.fspath(draft))
-            try:
-                prepare(connection, page_size, script)
-                connection.pragma("journal_mode", "wal")
-            finally:
-                connection.close(force=True)
-            os.replace(draft, path)
-        except BaseException:
-            for leftover in path.parent.glob(f"{draft.name}*"):  # it may be what fills the disk
-                leftover.unlink(missing_ok=True)
-            raise
-        sync_directory(path.parent)
+@cache
+def template(page_size: int, name: str) -> bytes:
+    """The bytes of a new file with the tables of a .sql file; `harden` makes it one with a WAL."""
+    with closing(_in_memory(page_size, name)) as connection:
+        return connection.serialize("main")
 
 
-def prepare(connection: apsw.Connection, page_size: int, script: str) -> None:
-    """Sets what can only be set in an empty file, and makes the tables."""
+def _in_memory(page_size: int, name: str) -> apsw.Connection:
+    connection = apsw.Connection(":memory:")
     connection.pragma("page_size", page_size)
     connection.pragma("auto_vacuum", 2)  # incremental: freed pages can be given back
-    connection.execute(f"begin; {script}; commit")
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    connection.execute(f"begin; {text}; commit")
+    return connection
+
+
+@contextmanager
+def alone_in(draft: Path) -> Iterator[apsw.Connection]:
+    """The only connection to a file that nobody knows yet; nothing is safe before `harden`."""
+    with translated(str(draft)), forks.held_off:
+        connection = apsw.Connection(os.fspath(draft))
+        try:
+            connection.execute(
+                "pragma journal_mode=off; pragma synchronous=off; pragma secure_delete=1;"
+                "pragma temp_store=memory; pragma locking_mode=exclusive"
+            ).fetchall()
+            yield connection
+        finally:
+            connection.close(force=True)
+
+
+def harden(draft: Path) -> None:
+    """Has the draft opened with a WAL from now on, and brings it to the disk.
+
+    The two bytes are those that `pragma journal_mode=wal` sets; it would also make the WAL.
+    """
+    with translated(str(draft)), forks.held_off:
+        descriptor = os.open(draft, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        try:
+            os.lseek(descriptor, 18, os.SEEK_SET)
+            os.write(descriptor, b"\2\2")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def create_file(path: Path, content: bytes) -> None:
+    """Makes a database file that is complete from the moment it has its name."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with translated(str(path)):
+            draft.write_bytes(content)
+        harden(draft)
+        with translated(str(path)):
+            os.replace(draft, path)
+            sync_directory(path.parent)
+    except BaseException:
+        draft.unlink(missing_ok=True)  # it may be what fills the disk
+        raise
+
+
+def copy_pages(source: apsw.Connection, target: apsw.Connection) -> None:
+    """Copies the file as the source's transaction sees it into an empty one."""
+    with target.backup("main", source, "main") as backup:
+        backup.step()
 
 
 def integrity(connection: apsw.Connection, most: int = 20) -> list[str]:
@@ -129,11 +170,6 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def script(name: str) -> str:
-    """The text of a .sql file that stands beside this module."""
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
 class Database:
     """One SQLite file, or one in memory when `path` is None."""
 
@@ -145,6 +181,7 @@ class Database:
         read_only: bool = False,
         script: str = "",
     ) -> None:
+        """In memory, it begins with the tables of the .sql file named by `script`."""
         self._path = path
         self._durability = durability
         self._read_only = read_only
@@ -154,8 +191,7 @@ class Database:
         self._write_lock: Callable[[], AbstractContextManager[None]]
         if path is None:
             self._write_lock = ThreadLock()
-            self._memory: apsw.Connection | None = apsw.Connection(":memory:")
-            prepare(self._memory, 4096, script)
+            self._memory: apsw.Connection | None = _in_memory(4096, script)
         else:
             self._write_lock = FileLock(path.with_suffix(".lock"))
             self._memory = None
@@ -177,9 +213,18 @@ class Database:
                 _end(connection, "commit")
 
     @contextmanager
-    def writing(self) -> Iterator[apsw.Connection]:
-        """A connection inside a write transaction, committed unless the block raises."""
-        with self.exclusive(), self._connection() as connection:
+    def writing(self, *, sync: bool = True) -> Iterator[apsw.Connection]:
+        """A connection inside a write transaction, committed unless the block raises.
+
+        Without `sync` it is not waited for until the disk has it: for what may be lost.
+        """
+        with self.exclusive(), self.changing(sync=sync) as connection:
+            yield connection
+
+    @contextmanager
+    def changing(self, *, sync: bool = True) -> Iterator[apsw.Connection]:
+        """As `writing`, for who holds `exclusive` already."""
+        with self._connection() as connection, self._syncing(connection, sync):
             connection.execute("begin immediate")
             try:
                 yield connection
@@ -188,6 +233,17 @@ class Database:
                 _end(connection, "rollback")
                 raise
             self._shorten_wal(connection)
+
+    @contextmanager
+    def _syncing(self, connection: apsw.Connection, sync: bool) -> Iterator[None]:
+        if sync:
+            yield
+            return
+        connection.pragma("synchronous", "off")
+        try:
+            yield
+        finally:
+            connection.pragma("synchronous", self._durability)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -203,8 +259,11 @@ class Database:
         with self.exclusive(), self._connection() as connection:
             yield connection
 
-    def close(self) -> None:
-        """Closes every connection; calls that still run finish, and close theirs."""
+    def close(self, *, give_up: bool = False) -> None:
+        """Closes every connection; calls that still run finish, and close theirs.
+
+        With `give_up` the WAL is not brought into the file, which is about to be removed.
+        """
         with forks.held_off:
             with self._guard:
                 self._closed = True
@@ -212,6 +271,8 @@ class Database:
                 self._idle.clear()
                 self._memory = None
             for connection in connections:
+                if give_up:
+                    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
                 connection.close(force=True)
 
     def before_fork(self) -> None:
@@ -257,12 +318,11 @@ class Database:
         else:
             connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
         connection.set_busy_timeout(BUSY_MS)
-        connection.pragma("synchronous", self._durability)
-        connection.pragma("wal_autocheckpoint", 0)
-        connection.pragma("journal_size_limit", WAL_BYTES)
-        connection.pragma("mmap_size", MMAP_BYTES)
-        connection.pragma("secure_delete", True)
-        connection.pragma("temp_store", "memory")
+        connection.wal_autocheckpoint(0)
+        connection.execute(
+            f"pragma synchronous={self._durability}; pragma journal_size_limit={WAL_BYTES:d};"
+            f"pragma mmap_size={MMAP_BYTES:d}; pragma secure_delete=1; pragma temp_store=memory"
+        ).fetchall()
         return connection
 
     def _shorten_wal(self, connection: apsw.Connection) -> None:

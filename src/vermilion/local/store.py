@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import apsw
 
 from vermilion.local.snapshot import Snapshot
-from vermilion.local.sqlite import BUSY_MS, Database, create_file, script
+from vermilion.local.sqlite import (
+    BUSY_MS,
+    Database,
+    alone_in,
+    copy_pages,
+    harden,
+    template,
+    translated,
+)
 from vermilion.local.transaction import Transaction
 from vermilion.types import Durability
 
 # The file of a collection, in its folder.
 RECORDS = "records.db"
+SCRIPT = "store.sql"
 
 
 class Store:
@@ -28,7 +37,7 @@ class Store:
     @classmethod
     def in_memory(cls, name: str) -> Store:
         """A new store that lives as long as the process."""
-        return cls(Database(None, script=script("store.sql")), name)
+        return cls(Database(None, script=SCRIPT), name)
 
     @classmethod
     def open(
@@ -38,9 +47,25 @@ class Store:
         return cls(Database(path, durability=durability, read_only=read_only), name)
 
     @staticmethod
-    def create(path: Path, dimension: int | None) -> None:
-        """Makes the file, with pages that fit vectors of this dimension."""
-        create_file(path, _page_size(dimension), script("store.sql"))
+    @contextmanager
+    def creating(path: Path, name: str, dimension: int | None) -> Iterator[Transaction]:
+        """A transaction that makes the file, which is complete and safe after the block.
+
+        Nobody may know the file before: it is written without a log. Its pages fit vectors of this
+        dimension.
+        """
+        with translated(str(path)):
+            path.write_bytes(template(_page_size(dimension), SCRIPT))
+        with alone_in(path) as connection:
+            connection.execute("begin")
+            yield Transaction(connection, name)
+            connection.execute("commit")
+        harden(path)
+
+    def copy_to(self, target: Store) -> None:
+        """Fills a store in memory that has nothing yet with what is in this one."""
+        with self._database.reading() as source, target._database.alone() as connection:
+            copy_pages(source, connection)
 
     @contextmanager
     def reading(self) -> Iterator[Snapshot]:
@@ -54,9 +79,19 @@ class Store:
         with self._database.writing() as connection:
             yield Transaction(connection, self.name)
 
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Holds the lock that every writer waits for."""
+        return self._database.exclusive()
+
+    @contextmanager
+    def changing(self) -> Iterator[Transaction]:
+        """As `writing`, for who holds `exclusive` already."""
+        with self._database.changing() as connection:
+            yield Transaction(connection, self.name)
+
     def drop(self) -> None:
         """Marks the collection as deleted, for whoever still has it open, here or elsewhere."""
-        with self._database.writing() as connection:
+        with self._database.writing(sync=False) as connection:  # the catalogue knows it for good
             connection.execute("update head set dropped = 1")
 
     def rebuild(self) -> None:
@@ -92,9 +127,9 @@ class Store:
                 connection.set_busy_timeout(BUSY_MS)
         return True
 
-    def close(self) -> None:
-        """Closes the file."""
-        self._database.close()
+    def close(self, *, give_up: bool = False) -> None:
+        """Closes the file; with `give_up` it is about to be removed."""
+        self._database.close(give_up=give_up)
 
 
 def _page_size(dimension: int | None) -> int:
