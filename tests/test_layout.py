@@ -16,6 +16,9 @@ WORDS = """
     errors forks types where records names configuration
     keys ranks search schema_config schema_types schema
     engine version
+    wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows wire.schemas wire.settings
+    wire.system wire.collections wire.records wire.care wire.ranked wire.absent wire.faults
+    wire.table
 """
 LOCAL = """
     local.lock local.blocks local.read_only local.sqlite local.rows local.snapshot
