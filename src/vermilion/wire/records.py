@@ -84,7 +84,7 @@ def _read_result(form: Form) -> WriteResult:
 
 
 @dataclass(frozen=True)
-class _Write(OnCollection[WriteResult]):
+class Write(OnCollection[WriteResult]):
     """A write of rows. `packed` sends vectors as base64, which not every server reads."""
 
     batch: Batch
@@ -122,7 +122,7 @@ def _write_route(verb: str, says: str, status: int, body: Fields) -> Route:
 
 
 @dataclass(frozen=True)
-class Add(_Write):
+class Add(Write):
     """Inserts rows whose id is new."""
 
     route = _write_route(
@@ -140,12 +140,12 @@ class Add(_Write):
         return cls(address, firsts(read_batch(received.body)), received.body["report"])
 
     def write(self, engine: Engine) -> WriteResult:
-        """See _Write."""
+        """See Write."""
         return engine.add(self.address, self.batch)
 
 
 @dataclass(frozen=True)
-class Upsert(_Write):
+class Upsert(Write):
     """Inserts rows, or updates those whose id exists."""
 
     route = _write_route(
@@ -163,12 +163,12 @@ class Upsert(_Write):
         return cls(address, merged(read_batch(received.body)), received.body["report"])
 
     def write(self, engine: Engine) -> WriteResult:
-        """See _Write."""
+        """See Write."""
         return engine.upsert(self.address, self.batch)
 
 
 @dataclass(frozen=True)
-class Update(_Write):
+class Update(Write):
     """Changes the cells that are given."""
 
     route = _write_route(
@@ -188,7 +188,7 @@ class Update(_Write):
         return cls(address, merged(read_batch(body)), body["report"])
 
     def write(self, engine: Engine) -> WriteResult:
-        """See _Write."""
+        """See Write."""
         return engine.update(self.address, self.batch)
 
 
