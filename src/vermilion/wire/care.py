@@ -13,8 +13,10 @@ from vermilion.wire.fields import FLAG, TEXT, Field, Form
 from vermilion.wire.operation import (
     COLLECTION,
     NOTHING,
+    A,
     OnCollection,
     Operation,
+    Plain,
     Received,
     Route,
     Silent,
@@ -24,9 +26,17 @@ from vermilion.wire.records import QUESTION, Question, read_question
 
 _OBJECT: Form = {"type": "object"}
 
+# The routes, by their last step, and the fields of bodies that Chroma's servers do not know.
+EXTENSIONS = frozenset(
+    {
+        "check", "clear", "compact", "count", "exact", "explain", "extensions", "flush", "recall",
+        "report", "secure", "stats", "why_not",
+    }
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
-class _OfCollection(OnCollection[Any]):
+class _OfCollection(OnCollection[A]):
     """An operation whose only argument is the collection."""
 
     @classmethod
@@ -36,7 +46,29 @@ class _OfCollection(OnCollection[Any]):
 
 
 @dataclass(frozen=True)
-class GetIndexingStatus(_OfCollection):
+class GetExtensions(Plain[frozenset[str]]):
+    """What the server can do that Chroma's cannot; there this route does not exist."""
+
+    route = Route(
+        "GET", "/extensions", "What this server can do that Chroma's cannot", "open",
+        {"type": "array", "items": {"type": "string"}}, safe=True, ours=True,
+    )  # fmt: skip
+
+    def perform(self, engine: Engine) -> frozenset[str]:
+        """See Operation."""
+        return EXTENSIONS
+
+    def to_json(self, answer: frozenset[str]) -> Any:
+        """See Operation."""
+        return sorted(answer)
+
+    def from_json(self, form: Any) -> frozenset[str]:
+        """See Operation."""
+        return frozenset(map(str, form))
+
+
+@dataclass(frozen=True)
+class GetIndexingStatus(_OfCollection[IndexingStatus]):
     """How many records are in indexes."""
 
     route = Route(
@@ -72,7 +104,7 @@ class GetIndexingStatus(_OfCollection):
 
 
 @dataclass(frozen=True)
-class Flush(_OfCollection, Silent[Any]):
+class Flush(_OfCollection[None], Silent[None]):
     """Waits until every index is complete."""
 
     route = Route(
@@ -89,7 +121,7 @@ class Flush(_OfCollection, Silent[Any]):
 
 
 @dataclass(frozen=True)
-class GetStats(_OfCollection):
+class GetStats(_OfCollection[Stats]):
     """What a collection holds and takes on the disk."""
 
     route = Route(
@@ -111,7 +143,7 @@ class GetStats(_OfCollection):
 
 
 @dataclass(frozen=True)
-class Compact(_OfCollection):
+class Compact(_OfCollection[int]):
     """Gives room back to the disk."""
 
     route = Route(
@@ -172,7 +204,7 @@ class Check(Operation[list[Problem]]):
 
 
 @dataclass(frozen=True)
-class Explain(Question):
+class Explain(Question[Explanation]):
     """How a query is answered."""
 
     route = Route(
@@ -201,7 +233,7 @@ class Explain(Question):
 
 
 @dataclass(frozen=True)
-class ExplainAbsence(Question):
+class ExplainAbsence(Question[WhyNot]):
     """Why a record is not in an answer; `vectors` has one row."""
 
     id: str = ""

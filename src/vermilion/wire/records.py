@@ -26,7 +26,14 @@ from vermilion.wire.fields import (
     Kind,
     some_of,
 )
-from vermilion.wire.operation import COLLECTION, OnCollection, Received, Route, address_of
+from vermilion.wire.operation import (
+    COLLECTION,
+    A,
+    OnCollection,
+    Received,
+    Route,
+    address_of,
+)
 from vermilion.wire.rows import (
     INCLUDABLE,
     LIMIT,
@@ -345,7 +352,7 @@ QUESTION = (_QUERIES, _N_RESULTS, *SELECTION, EXACT, RECALL)
 
 
 @dataclass(frozen=True)
-class Question(OnCollection[Any]):
+class Question(OnCollection[A]):
     """What every question for neighbours has."""
 
     vectors: NDArray[np.float32]
@@ -373,7 +380,7 @@ def read_question(received: Received) -> Form:
 
 
 @dataclass(frozen=True)
-class Query(Question):
+class Query(Question[list[Hits]]):
     """The nearest records to each vector."""
 
     columns: tuple[Column, ...] = ()

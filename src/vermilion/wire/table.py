@@ -23,6 +23,7 @@ OPERATIONS: tuple[Kind, ...] = (
     system.PreFlightChecks,
     system.Identity,
     system.Reset,
+    care.GetExtensions,
     care.Check,
     system.CreateTenant,
     system.GetTenant,
