@@ -136,7 +136,7 @@ class App:
             raise wrong_method(allowed) if allowed else unknown_route()
         kind, parts = found
         self._observer.traced(span, kind.__name__, exchange.headers)
-        caller = self._guard.let_in(exchange.headers, exchange.client)
+        caller = self._guard.let_in(exchange.headers, exchange.client, kind.route.right)
         span.caller = caller.name
         self._guard.check_path(caller, kind.route.right, parts)
         body = b""

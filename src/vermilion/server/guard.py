@@ -73,9 +73,10 @@ class Guard:
 
     # ── who ──────────────────────────────────────────────────────────────────────────────────────
 
-    def let_in(self, headers: dict[bytes, bytes], client: str) -> Caller:
+    def let_in(self, headers: dict[bytes, bytes], client: str, right: Right = "open") -> Caller:
         """Who sends these headers. Raises AuthorizationError, and Refusal for one too many."""
-        caller = EVERYBODY if self._file is None else self._known(headers)
+        free = self._file is None or right == "anyone"
+        caller = EVERYBODY if free else self._known(headers)
         rate = caller.token.rate_limit if caller.token.rate_limit is not None else self._rate
         if rate > 0:
             self._count(caller.name or client, rate)

@@ -22,8 +22,9 @@ from vermilion.wire.text import dumps, loads
 
 API = "/api/v2"
 
-# What the caller has to be allowed: nothing, to read or to write this database, to administer.
-Right = Literal["open", "read", "write", "admin"]
+# What the caller has to be: anyone at all, anyone with good credentials, or one who may read or
+# write this database, or administer.
+Right = Literal["anyone", "open", "read", "write", "admin"]
 
 A = TypeVar("A")
 

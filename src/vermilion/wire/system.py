@@ -44,7 +44,7 @@ class Heartbeat(Plain[int]):
     """The time of the server in nanoseconds since 1970."""
 
     route = Route(
-        "GET", "/heartbeat", "The time of the server, in nanoseconds since 1970", "open",
+        "GET", "/heartbeat", "The time of the server, in nanoseconds since 1970", "anyone",
         {"type": "object", "properties": {"nanosecond heartbeat": {"type": "integer"}}},
         safe=True,
     )  # fmt: skip
@@ -67,7 +67,7 @@ class HeartbeatAlias(Heartbeat):
     """The same by its other name, which Chroma's asynchronous client uses."""
 
     route = Route(
-        "GET", "", "The same as /heartbeat", "open", Heartbeat.route.answer, safe=True
+        "GET", "", "The same as /heartbeat", "anyone", Heartbeat.route.answer, safe=True
     )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ class Healthcheck(Plain[bool]):
     """Whether the engine answers."""
 
     route = Route(
-        "GET", "/healthcheck", "Whether the database can be used", "open",
+        "GET", "/healthcheck", "Whether the database can be used", "anyone",
         {
             "type": "object",
             "properties": {
