@@ -16,6 +16,9 @@ WORDS = """
     errors forks types where records names configuration
     keys ranks search schema_config schema_types schema schema_rules
     plans engine version
+    wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
+    wire.schemas wire.settings wire.system wire.collections wire.records wire.care
+    wire.ranked wire.absent wire.faults wire.table wire.openapi
 """
 LOCAL = """
     local.lock local.blocks local.read_only local.sqlite local.rows local.snapshot
@@ -36,6 +39,11 @@ EMBEDDINGS = """
     embeddings.openai_like embeddings.cache embeddings.sparse embeddings.bm25
     embeddings.providers embeddings.installed embeddings.lookup
 """
+SERVER = """
+    server.settings server.refusals server.tokens server.exchange server.observing server.guard
+    server.limits server.docs_page server.pages server.cors server.app server.serving
+    server.command
+"""
 DOORS = """
     embedder sparse_embedder results frames queries schemas searching collection
     settings sharing client admin
@@ -43,7 +51,7 @@ DOORS = """
     api_types api_configuration compat
     demo maintenance cli __init__ __main__
 """
-READING_ORDER = f"{WORDS} {LOCAL} {EMBEDDINGS} {DOORS}".split()
+READING_ORDER = f"{WORDS} {LOCAL} {EMBEDDINGS} {SERVER} {DOORS}".split()
 # Families do not know each other.
 FAMILIES = ("local", "embeddings")
 # From outside a family only these of it are imported; the rest is its own business.

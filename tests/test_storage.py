@@ -154,7 +154,7 @@ def test_a_collection_that_the_catalogue_lost_is_moved_aside(
     again = LocalEngine(folder)
     place = folder / "lost" / str(address.collection)
     assert [record.message for record in caplog.records] == [
-        f"collection {address.collection} is not in the catalogue: moved to {place}"
+        f"the catalogue does not know collection {address.collection}: moved to {place}"
     ]
     assert not file_of(folder, address).parent.exists()
     assert (folder / "collections" / "lost+found").is_dir()
@@ -211,20 +211,6 @@ def test_a_first_write_that_is_refused_leaves_nothing(disk: LocalEngine, folder:
     assert list((folder / "collections").iterdir()) == []
     disk.add(address, numbered(1))
     assert [path.name for path in file_of(folder, address).parent.iterdir()] == ["records.db"]
-
-
-def test_a_collection_whose_records_are_gone_begins_anew(disk: LocalEngine, folder: Path) -> None:
-    address = make(disk)
-    remains = file_of(folder, address).parent / "indexes"
-    remains.mkdir(parents=True)
-    (remains / "something").touch()
-    assert [problem.detail for problem in disk.check()] == [
-        f"{file_of(folder, address)} is missing"
-    ]
-    disk.add(address, numbered(2))
-    assert disk.count(address) == 2 and disk.check(deep=True) == []
-    [aside] = (folder / "lost").iterdir()
-    assert (aside / "indexes" / "something").exists()
 
 
 def test_what_a_first_write_left_when_it_died_is_swept(disk: LocalEngine, folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from vermilion import demo, maintenance
 from vermilion.errors import VermilionError
+from vermilion.server import command as server
 from vermilion.version import __version__
 
 FAILED, WRONG_USE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
@@ -31,6 +32,8 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("demo", demo.PURPOSE, demo.add_arguments, demo.run),
+    Command("run", server.RUN, server.add_run_arguments, server.run),
+    Command("token", server.TOKEN, server.add_token_arguments, server.token),
     Command("check", maintenance.CHECK, maintenance.add_check_arguments, maintenance.check),
     Command("salvage", maintenance.SALVAGE, maintenance.add_salvage_arguments, maintenance.salvage),
     Command("compact", maintenance.COMPACT, maintenance.add_compact_arguments, maintenance.compact),

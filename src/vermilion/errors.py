@@ -5,12 +5,14 @@
     │   ├── ArgumentValueError          … and it is a ValueError, too
     │   ├── ArgumentTypeError           … and it is a TypeError, too
     │   ├── DimensionError              … also an InvalidDimensionException
+    │   ├── UnprocessableError          the JSON of a request has another shape than it should
     │   └── UnknownDatabaseError        … also a NotFoundError
     ├── DuplicateIDError                one call names the same id twice
     ├── NotFoundError                   tenant, database or collection does not exist
     ├── UniqueConstraintError
     │   └── AlreadyExistsError          … also an InternalError, as embedded Chroma raises
     ├── AuthorizationError, ChromaAuthError, RateLimitError, QuotaError
+    ├── UnsupportedError                the server cannot do this; also a NotImplementedError
     └── InternalError                   something broke that is not the caller's fault
         ├── StorageError                the disk is full, read-only, locked or gone
         ├── ClosedError                 the client was closed; also a RuntimeError
@@ -78,6 +80,13 @@ class InvalidDimensionException(VermilionError):
 
 class DimensionError(InvalidArgumentError, InvalidDimensionException):
     """A vector does not have the dimension of its collection."""
+
+
+class UnprocessableError(InvalidArgumentError):
+    """The JSON of a request has another shape than it should."""
+
+    status = 422
+    wire = "ChromaError"
 
 
 class DuplicateIDError(VermilionError):
@@ -215,6 +224,12 @@ class StorageError(InternalError):
 
 class DamagedError(InternalError):
     """Stored bytes are not what was written."""
+
+
+class UnsupportedError(VermilionError, NotImplementedError):
+    """The server cannot do this."""
+
+    status = 501
 
 
 class ClosedError(InternalError, RuntimeError):

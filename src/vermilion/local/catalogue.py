@@ -200,7 +200,7 @@ class Catalogue:
     def get_collection_by_id(self, address: Address) -> CollectionInfo:
         """The collection with that id, in that database."""
         with self._file.reading() as connection:
-            return _need(self._by_id(connection, address), str(address.collection))
+            return _need(self._by_id(connection, address), address.collection)
 
     def list_collections(
         self, tenant: str, database: str, limit: int | None, offset: int | None
@@ -233,7 +233,7 @@ class Catalogue:
     ) -> CollectionInfo:
         """Changes what is given, all of it or nothing."""
         with self._file.writing() as connection:
-            info = _need(self._by_id(connection, address), str(address.collection))
+            info = _need(self._by_id(connection, address), address.collection)
             if name is not None and name != info.name:
                 self._need_free(connection, name, address.tenant, address.database)
                 info = replace(info, name=name)
@@ -402,9 +402,10 @@ def _database_id(connection: apsw.Connection, name: str, tenant: str) -> str | N
     return id
 
 
-def _need(info: CollectionInfo | None, name: str) -> CollectionInfo:
-    if info is None:
-        raise NotFoundError(f"Collection [{name}] does not exist")
+def _need(info: CollectionInfo | None, name: str | UUID) -> CollectionInfo:
+    if info is None:  # the full stop after an id is what Chroma's servers say
+        end = "." if isinstance(name, UUID) else ""
+        raise NotFoundError(f"Collection [{name}] does not exist{end}")
     return info
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from vermilion.errors import DamagedError, NotFoundError, StorageError
 from vermilion.local.collection import MadeMeanwhile
@@ -80,8 +80,6 @@ class Folders:
             with Store.creating(draft / RECORDS, str(id), dimension) as transaction:
                 yield transaction
             with while_settled():
-                if self.lacks_records(id):
-                    self._set_aside(id, f"{id}.{uuid4().hex[:8]}", "has lost its records")
                 if not settle(draft, self.of(id)):
                     raise MadeMeanwhile
 
@@ -120,13 +118,11 @@ class Folders:
         """
         remove_abandoned(self._root)
         for id in sorted(self.ids() - known - deleted):
+            place = self._lost / str(id)
             with suppress(OSError):
-                self._set_aside(id, str(id), "is not in the catalogue")
-
-    def _set_aside(self, id: UUID, name: str, why: str) -> None:
-        self._lost.mkdir(exist_ok=True)
-        os.rename(self.of(id), self._lost / name)
-        log.warning("collection %s %s: moved to %s", id, why, self._lost / name)
+                self._lost.mkdir(exist_ok=True)
+                os.rename(self.of(id), place)
+                log.warning("the catalogue does not know collection %s: moved to %s", id, place)
 
     def finish_removals(self, deleted: set[UUID]) -> None:
         """Removes for good what processes that died, or were in the way, have left of these."""

@@ -108,7 +108,7 @@ class Handles:
                 entry = _Entry(address, self._open(address))
                 self._entries[address.collection] = entry
             if entry.address != address:
-                raise NotFoundError(f"Collection [{address.collection}] does not exist")
+                raise NotFoundError(f"Collection [{address.collection}] does not exist.")
             self._entries.move_to_end(address.collection)
             entry.users += 1
             return entry

@@ -1,0 +1,494 @@
+"""Operations on records: writing, reading, counting."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.engine import EVERYTHING, Column, Engine, Selection
+from vermilion.errors import InvalidArgumentError
+from vermilion.records import CLEARABLE, Batch, check_recall
+from vermilion.types import USUAL, Effort, Hits, ReadLevel, Records, WriteResult
+from vermilion.wire import metadata
+from vermilion.wire.fields import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    OPTIONAL_TEXTS,
+    TEXTS,
+    Field,
+    Fields,
+    Form,
+    Kind,
+    some_of,
+)
+from vermilion.wire.operation import (
+    COLLECTION,
+    A,
+    OnCollection,
+    Received,
+    Route,
+    address_of,
+)
+from vermilion.wire.rows import (
+    INCLUDABLE,
+    LIMIT,
+    OFFSET,
+    SELECTION,
+    columns_of,
+    firsts,
+    include_of,
+    merged,
+    read_batch,
+    read_hits,
+    read_records,
+    read_selection,
+    write_batch,
+    write_hits,
+    write_records,
+    write_selection,
+)
+from vermilion.wire.vectors import OPTIONAL_ROWS, QUERY_ROWS, ROWS, unpack_all
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────────
+
+_DOCUMENTS = Field("documents", OPTIONAL_TEXTS, "A text or null for each id.")
+_URIS = Field("uris", OPTIONAL_TEXTS, "A text or null for each id.")
+_METADATAS = Field("metadatas", metadata.OF_RECORDS, "A map or null for each id.")
+_CHANGES = Field(
+    "metadatas", metadata.CHANGES_OF_RECORDS, "A map or null for each id; null deletes a key."
+)
+_IDS = Field("ids", TEXTS, "The ids.", required=True)
+_VECTORS = "A vector for each id, as numbers or as float32 bytes in base64."
+_CLEAR = Field("clear", some_of(CLEARABLE), "Columns that are emptied first.", ours=True)
+REPORT = Field(
+    "report", FLAG, "Tell in the answer what was done.", nullable=False, default=False, ours=True
+)
+_REPORTED = tuple(one.name for one in fields(WriteResult))
+_DONE: Form = {
+    "type": "object",
+    "properties": {name: {"type": "integer"} for name in _REPORTED},
+    "additionalProperties": False,
+}
+
+
+def _asked(**wishes: bool) -> Form:
+    """The wishes that there are: servers of Chroma need not be sent what they do not know."""
+    return {name: wish for name, wish in wishes.items() if wish}
+
+
+def _write_result(result: WriteResult, report: bool) -> Form:
+    return dict(vars(result)) if report else {}
+
+
+def _read_result(form: Form) -> WriteResult:
+    """What was done, as far as the server tells: one of Chroma tells nothing."""
+    return WriteResult(**{name: form[name] for name in _REPORTED if name in form})
+
+
+@dataclass(frozen=True)
+class Write(OnCollection[WriteResult]):
+    """A write of rows. `packed` sends vectors as base64, which not every server reads."""
+
+    batch: Batch
+    report: bool = False
+    packed: bool = True
+
+    def body(self) -> Form:
+        """See Operation."""
+        return write_batch(self.batch, packed=self.packed) | _asked(report=self.report)
+
+    def perform(self, engine: Engine) -> WriteResult:
+        """See Operation."""
+        if not self.batch.ids:  # nothing to write, and yet the collection has to exist
+            engine.get_collection_by_id(self.address)
+            return WriteResult()
+        return self.write(engine)
+
+    @abstractmethod
+    def write(self, engine: Engine) -> WriteResult:
+        """Asks the engine to write at least one row."""
+
+    def to_json(self, answer: WriteResult) -> Any:
+        """See Operation."""
+        return _write_result(answer, self.report)
+
+    def from_json(self, form: Any) -> WriteResult:
+        """See Operation."""
+        return _read_result(form)
+
+
+def _write_route(verb: str, says: str, status: int, body: Fields) -> Route:
+    return Route(
+        "POST", f"{COLLECTION}/{verb}", says, "write", _DONE, status, body, safe=verb != "add"
+    )
+
+
+@dataclass(frozen=True)
+class Add(Write):
+    """Inserts rows whose id is new."""
+
+    route = _write_route(
+        "add", "Insert records; those whose id exists stay as they are", 201,
+        (
+            _IDS, Field("embeddings", ROWS, _VECTORS, required=True),
+            _DOCUMENTS, _URIS, _METADATAS, REPORT,
+        ),
+    )  # fmt: skip
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        address = address_of(received.path)
+        return cls(address, firsts(read_batch(received.body)), received.body["report"])
+
+    def write(self, engine: Engine) -> WriteResult:
+        """See Write."""
+        return engine.add(self.address, self.batch)
+
+
+@dataclass(frozen=True)
+class Upsert(Write):
+    """Inserts rows, or updates those whose id exists."""
+
+    route = _write_route(
+        "upsert", "Insert records, or update those whose id exists", 200,
+        (
+            _IDS, Field("embeddings", ROWS, f"{_VECTORS} New ids need one."),
+            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, REPORT,
+        ),
+    )  # fmt: skip
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        address = address_of(received.path)
+        return cls(address, merged(read_batch(received.body)), received.body["report"])
+
+    def write(self, engine: Engine) -> WriteResult:
+        """See Write."""
+        return engine.upsert(self.address, self.batch)
+
+
+@dataclass(frozen=True)
+class Update(Write):
+    """Changes the cells that are given."""
+
+    route = _write_route(
+        "update", "Change what is given of records that exist", 200,
+        (
+            _IDS, Field("embeddings", OPTIONAL_ROWS, f"{_VECTORS} Null leaves one alone."),
+            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, REPORT,
+        ),
+    )  # fmt: skip
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        address, body = address_of(received.path), received.body
+        if body["embeddings"] == []:  # one of Chroma's clients means none at all by this
+            body = body | {"embeddings": None}
+        return cls(address, merged(read_batch(body)), body["report"])
+
+    def write(self, engine: Engine) -> WriteResult:
+        """See Write."""
+        return engine.update(self.address, self.batch)
+
+
+@dataclass(frozen=True)
+class Delete(OnCollection[WriteResult]):
+    """Deletes the selected records."""
+
+    selection: Selection
+    limit: int | None = None
+    secure: bool = False
+    report: bool = False
+
+    route = Route(
+        "POST", f"{COLLECTION}/delete", "Delete records by ids, by filter, or by both", "write",
+        {"type": "object", "properties": {"deleted": {"type": "integer"}},
+         "required": ["deleted"]},
+        body=(
+            *SELECTION,
+            Field("limit", COUNT, "At most so many, oldest first; only with a filter."),
+            Field(
+                "secure", FLAG, "Leave no byte of them in any file.", nullable=False,
+                default=False, ours=True,
+            ),
+            REPORT,
+        ),
+    )  # fmt: skip
+
+    def body(self) -> Form:
+        """See Operation."""
+        form = write_selection(self.selection)
+        if self.limit is not None:
+            form["limit"] = self.limit
+        return form | _asked(secure=self.secure, report=self.report)
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        body = received.body
+        selection = read_selection(body)
+        if body["limit"] is not None and selection.filter is None:
+            raise InvalidArgumentError(
+                "Validation error: limit, where: limit can only be specified when a where clause "
+                "is provided"
+            )
+        if selection.ids == [] and selection.filter is None:
+            raise InvalidArgumentError(
+                "Validation error: ids, where: Either ids or where must be specified"
+            )
+        address = address_of(received.path)
+        return cls(address, selection, body["limit"], body["secure"], body["report"])
+
+    def perform(self, engine: Engine) -> WriteResult:
+        """See Operation. To select everything by saying nothing deletes nothing."""
+        if self.selection == EVERYTHING:
+            engine.get_collection_by_id(self.address)
+            return WriteResult()
+        return engine.delete(self.address, self.selection, self.limit, secure=self.secure)
+
+    def to_json(self, answer: WriteResult) -> Any:
+        """See Operation."""
+        return {"deleted": answer.deleted} | _write_result(answer, self.report)
+
+    def from_json(self, form: Any) -> WriteResult:
+        """See Operation."""
+        return _read_result(form)
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────
+
+_ROWS_OF_TEXT: Form = {"anyOf": [{"type": "array"}, {"type": "null"}]}
+
+
+def _columns(*more: str) -> Form:
+    names = ("embeddings", "documents", "uris", "metadatas", *more)
+    return {
+        "type": "object",
+        "properties": {
+            "ids": {"type": "array"},
+            **dict.fromkeys(names, _ROWS_OF_TEXT),
+            "include": {"type": "array", "items": {"type": "string"}},
+        },
+        "required": ["ids", *names, "include"],
+    }
+
+
+def _include(default: tuple[str, ...]) -> Field:
+    return Field(
+        "include", some_of(INCLUDABLE), "The columns to answer with.", nullable=False,
+        default=[*default],
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Get(OnCollection[Records]):
+    """The selected records in the order they were inserted."""
+
+    selection: Selection = EVERYTHING
+    columns: tuple[Column, ...] = ()
+    limit: int | None = None
+    offset: int | None = None
+    include: tuple[str, ...] | None = None  # as the answer repeats it; None: the columns' names
+
+    route = Route(
+        "POST", f"{COLLECTION}/get", "Records by ids, by filter, by page", "read", _columns(),
+        body=(*SELECTION, LIMIT, OFFSET, _include(("documents", "metadatas"))), safe=True,
+    )  # fmt: skip
+
+    def body(self) -> Form:
+        """See Operation."""
+        form = write_selection(self.selection)
+        return form | {"limit": self.limit, "offset": self.offset, "include": self._named()}
+
+    def _named(self) -> list[str]:
+        return include_of(self.columns) if self.include is None else [*self.include]
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        body = received.body
+        include = tuple(body["include"])
+        return cls(
+            address_of(received.path),
+            read_selection(body),
+            columns_of(include),
+            body["limit"],
+            body["offset"],
+            include,
+        )
+
+    def perform(self, engine: Engine) -> Records:
+        """See Operation."""
+        return engine.get(self.address, self.selection, self.columns, self.limit, self.offset)
+
+    def to_json(self, answer: Records) -> Any:
+        """See Operation."""
+        return write_records(answer, self._named())
+
+    def from_json(self, form: Any) -> Records:
+        """See Operation."""
+        return read_records(form)
+
+
+_QUERIES = Field("query_embeddings", QUERY_ROWS, "A vector for each query.", required=True)
+_N_RESULTS = Field("n_results", COUNT, "How many for each query.", default=10)
+EXACT = Field(
+    "exact", FLAG, "Measure every selected record.", nullable=False, default=False, ours=True
+)
+RECALL = Field(
+    "recall", NUMBER, "The share of the true neighbours that is aimed at.", nullable=False,
+    default=USUAL.recall, ours=True,
+)  # fmt: skip
+# What a question for neighbours is asked with.
+QUESTION = (_QUERIES, _N_RESULTS, *SELECTION, EXACT, RECALL)
+
+
+@dataclass(frozen=True)
+class Question(OnCollection[A]):
+    """What every question for neighbours has."""
+
+    vectors: NDArray[np.float32]
+    k: int
+    selection: Selection = EVERYTHING
+    effort: Effort = USUAL
+
+    def body(self) -> Form:
+        """See Operation."""
+        form: Form = {"query_embeddings": np.ascontiguousarray(self.vectors), "n_results": self.k}
+        effort = {} if self.effort == USUAL else vars(self.effort)
+        return form | write_selection(self.selection) | effort
+
+
+def read_question(received: Received) -> Form:
+    """The arguments that every question for neighbours has."""
+    body = received.body
+    return {
+        "address": address_of(received.path),
+        "vectors": unpack_all(body["query_embeddings"], "query_embeddings"),
+        "k": body["n_results"],
+        "selection": read_selection(body),
+        "effort": Effort(body["exact"], check_recall(body["recall"])),
+    }
+
+
+@dataclass(frozen=True)
+class Query(Question[list[Hits]]):
+    """The nearest records to each vector."""
+
+    columns: tuple[Column, ...] = ()
+    include: tuple[str, ...] | None = None  # as for Get; distances are added
+
+    route = Route(
+        "POST", f"{COLLECTION}/query", "The nearest records to each of some vectors", "read",
+        _columns("distances"),
+        body=(*QUESTION, _include(("documents", "metadatas", "distances"))), safe=True,
+    )  # fmt: skip
+
+    def body(self) -> Form:
+        """See Operation."""
+        return super().body() | {"include": self._named()}
+
+    def _named(self) -> list[str]:
+        if self.include is not None:
+            return [*self.include]
+        return [*include_of(self.columns), "distances"]
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        include = tuple(received.body["include"])
+        return cls(**read_question(received), columns=columns_of(include), include=include)
+
+    def perform(self, engine: Engine) -> list[Hits]:
+        """See Operation."""
+        if not len(self.vectors):
+            engine.get_collection_by_id(self.address)
+            return []
+        return engine.query(
+            self.address, self.vectors, self.k, self.selection, self.columns, self.effort
+        )
+
+    def to_json(self, answer: list[Hits]) -> Any:
+        """See Operation."""
+        return write_hits(answer, self._named())
+
+    def from_json(self, form: Any) -> list[Hits]:
+        """See Operation."""
+        return read_hits(form)
+
+
+def _read_level(value: Any, _: str) -> Any:
+    try:
+        return ReadLevel(value)
+    except ValueError:
+        raise InvalidArgumentError(
+            f"Failed to deserialize query string: read_level: unknown variant `{value}`, expected "
+            f"one of {', '.join(f'`{level.value}`' for level in ReadLevel)}"
+        ) from None
+
+
+_READ_LEVEL = Field(
+    "read_level",
+    Kind(_read_level, {"type": "string", "enum": [level.value for level in ReadLevel]}),
+    "Accepted for Chroma's clients: every read sees all that was written.",
+)
+
+
+@dataclass(frozen=True)
+class Count(OnCollection[int]):
+    """How many records there are."""
+
+    route = Route(
+        "GET", f"{COLLECTION}/count", "How many records there are", "read", {"type": "integer"},
+        query=(_READ_LEVEL,), safe=True,
+    )  # fmt: skip
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        return cls(address_of(received.path))
+
+    def perform(self, engine: Engine) -> int:
+        """See Operation."""
+        return engine.count(self.address)
+
+    def to_json(self, answer: int) -> Any:
+        """See Operation."""
+        return answer
+
+    def from_json(self, form: Any) -> int:
+        """See Operation."""
+        return int(form)
+
+
+@dataclass(frozen=True)
+class CountSelected(Count):
+    """How many records are selected."""
+
+    selection: Selection = EVERYTHING
+
+    route = Route(
+        "POST", f"{COLLECTION}/count", "How many records match", "read", {"type": "integer"},
+        body=SELECTION, safe=True, ours=True,
+    )  # fmt: skip
+
+    def body(self) -> Form:
+        """See Operation."""
+        return write_selection(self.selection)
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        return cls(address_of(received.path), read_selection(received.body))
+
+    def perform(self, engine: Engine) -> int:
+        """See Operation."""
+        return engine.count(self.address, self.selection)
