@@ -30,7 +30,7 @@ LOCAL = """
     local.drafts local.copier local.catalogue local.collection local.folders local.handles
     local.engine local.salvage
 """
-REMOTE = "remote.target remote.transport remote.requests remote.refusals remote.engine"
+REMOTE = "remote.target remote.transport remote.refusals remote.engine"
 EMBEDDINGS = """
     embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default
     embeddings.transport embeddings.shapes embeddings.hosted embeddings.google

@@ -165,6 +165,10 @@ class RemoteEngine:
         )
         return self._ask(asked) or self.get_collection_by_id(address)
 
+    def fork_collection(self, address: Address, new_name: str) -> CollectionInfo:
+        """See Engine.fork_collection."""
+        return self._ask(collections.ForkCollection(address, new_name))
+
     def delete_collection(self, name: str, tenant: str, database: str) -> None:
         """See Engine.delete_collection."""
         self._ask(collections.DeleteCollection(tenant, database, name))
