@@ -20,6 +20,14 @@ settings.register_profile("vermilion", deadline=None, print_blob=False)
 settings.load_profile("vermilion")
 
 
+@pytest.fixture(params=["memory", "disk"])
+def local_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalEngine]:
+    """An engine of this process with an empty database."""
+    engine = LocalEngine(tmp_path / "database" if request.param == "disk" else None)
+    yield engine
+    engine.close()
+
+
 @pytest.fixture(params=["memory", "disk", "remote", "remote on a loop"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """An engine with an empty database; the remote ones speak to a server in this process."""

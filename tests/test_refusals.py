@@ -24,7 +24,7 @@ def engine(status: int, body: bytes, **headers: str) -> RemoteEngine:
 
 
 NAMED: list[tuple[int, str, str, type[Exception]]] = [
-    (400, "InvalidArgumentError", "wrong", errors.InvalidArgumentError),
+    (400, "InvalidArgumentError", "wrong", errors.ArgumentValueError),
     (
         400,
         "InvalidArgumentError",

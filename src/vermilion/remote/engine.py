@@ -36,6 +36,7 @@ from vermilion.types import (
     WhyNot,
     WriteResult,
 )
+from vermilion.where import And
 from vermilion.wire import care, collections, records, system
 from vermilion.wire.operation import Operation
 from vermilion.wire.system import PreFlight
@@ -216,6 +217,9 @@ class RemoteEngine:
         """See Engine.delete."""
         if secure:
             self._need("secure")
+        if selection.filter is None and (not selection.ids or limit is not None):
+            # Servers want a filter here: one without conditions matches everything.
+            selection = Selection(selection.ids, And(()))
         return self._ask(records.Delete(address, selection, limit, secure, report=True))
 
     def get(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from vermilion import bridge, forks
-from vermilion.errors import ServerTimeoutError, UnreachableError
+from vermilion.errors import ClosedError, ServerTimeoutError, UnreachableError
 from vermilion.remote.target import Target
 from vermilion.version import __version__
 from vermilion.wire.operation import Call
@@ -53,11 +53,16 @@ class Transport(ABC):
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self._closed = False
         self._url = lru_cache(maxsize=256)(self._parsed)
 
-    @abstractmethod
     def close(self) -> None:
-        """Closes the connections. Closing twice is fine."""
+        """Closes the connections; nothing can be sent afterwards. Closing twice is fine."""
+        self._closed = True
+        self._disconnect()
+
+    @abstractmethod
+    def _disconnect(self) -> None: ...
 
     @abstractmethod
     def _exchange(self, request: httpx.Request) -> Answer: ...
@@ -92,6 +97,8 @@ class Transport(ABC):
     def _attempt(self, call: Call) -> Answer:
         import httpx  # programs without a server do not need it
 
+        if self._closed:
+            raise ClosedError("This client was closed; make a new one to go on")
         try:
             return self._exchange(self._request(call))
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -173,16 +180,13 @@ class Threaded(Transport):
         super().__init__(target)
         self._connect = connect or self._connection
         self._idle: deque[httpx.BaseTransport] = deque()
-        self._closed = False
         forks.renew_in_child(self)
-
-    def close(self) -> None:
-        """See Transport."""
-        self._closed = True
-        self.after_fork()
 
     def after_fork(self) -> None:
         """Lets go of the connections, which are the parent's."""
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
@@ -224,8 +228,8 @@ class OnLoop(Transport):
         self._idle: list[httpx.AsyncBaseTransport] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def close(self) -> None:
-        """See Transport. Somewhere else than on its loop it leaves the closing to the loop."""
+    def _disconnect(self) -> None:
+        """Somewhere else than on its loop it leaves the closing to the loop."""
         idle, self._idle = self._idle, []
         if bridge.inside():
             bridge.wait(_close_all(idle))
