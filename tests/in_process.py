@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from mini_app import app_of
+
 from vermilion import bridge
 from vermilion.client import Client
 from vermilion.engine import Engine
