@@ -10,13 +10,14 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-
 from vermilion import bridge
 from vermilion.client import Client
 from vermilion.engine import Engine
 from vermilion.remote.engine import RemoteEngine
 from vermilion.remote.target import Target
 from vermilion.remote.transport import OnLoop, Threaded
+from vermilion.server.app import create_app
+from vermilion.server.settings import ServerSettings
 from vermilion.servers import open_client
 from vermilion.settings import Settings
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT
@@ -24,6 +25,8 @@ from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT
 R = TypeVar("R")
 
 TARGET = Target("http://testserver/api/v2", retries=0)
+# A server that lets its callers do what an engine lets them do.
+PERMISSIVE = ServerSettings(allow_reset=True, max_batch_size=2**32, max_results=2**32)
 
 
 class Loop:
@@ -81,7 +84,7 @@ def reached(kind: str, engine: Engine) -> Iterator[Engine]:
     if not kind.startswith("remote"):
         yield engine
         return
-    loop, app = Loop(), app_of(engine)
+    loop, app = Loop(), create_app(engine, PERMISSIVE)
     try:
         if kind == "remote":
             yield RemoteEngine(Threaded(TARGET, lambda: Connection(app, loop)))
@@ -90,15 +93,16 @@ def reached(kind: str, engine: Engine) -> Iterator[Engine]:
             yield cast(Engine, OnItsLoop(remote, loop))
     finally:
         loop.close()
+        app.close()
 
 
 @contextmanager
 def client(engine: Engine) -> Iterator[Client]:
     """A client of a server that has this engine and lets it be reset."""
-    loop, app = Loop(), app_of(engine)
+    loop, app = Loop(), create_app(engine, PERMISSIVE)
     try:
         transport = Threaded(TARGET, lambda: Connection(app, loop))
         yield open_client(transport, Settings(), DEFAULT_TENANT, DEFAULT_DATABASE)
     finally:
         loop.close()
-        engine.close()
+        app.close()

@@ -162,6 +162,7 @@ class AsyncCollection(_Door, CollectionFacts):
     stats = _awaited(Collection.stats)
     compact = _awaited(Collection.compact)
     modify = _awaited(Collection.modify)
+    fork = _collection(Collection.fork)
 
 
 class _Closing(_Door):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Collection as AnyCollection
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,6 +39,7 @@ from vermilion.types import (
 )
 from vermilion.where import And
 from vermilion.wire import care, collections, records, system
+from vermilion.wire.fields import U32
 from vermilion.wire.operation import Operation
 from vermilion.wire.system import PreFlight
 from vermilion.wire.text import loads
@@ -178,7 +180,9 @@ class RemoteEngine:
 
     def add(self, address: Address, batch: Batch) -> WriteResult:
         """See Engine.add."""
-        return self._write(records.Add, address, batch)
+        # What leaves a key out is null here, and on the wire only updates have nulls.
+        metadatas = batch.metadatas and [_without_nulls(one) for one in batch.metadatas]
+        return self._write(records.Add, address, replace(batch, metadatas=metadatas))
 
     def upsert(self, address: Address, batch: Batch) -> WriteResult:
         """See Engine.upsert."""
@@ -195,7 +199,7 @@ class RemoteEngine:
         batch: Batch,
     ) -> WriteResult:
         limits = self._preflight()
-        if len(batch) > limits.max_batch_size and not self._can("report"):
+        if len(batch) > limits.max_batch_size:
             raise BatchTooLargeError(
                 f"Batch size {len(batch)} exceeds maximum batch size {limits.max_batch_size} of "
                 f"the server at {self._transport.target.url}: send it in pieces, which "
@@ -220,6 +224,7 @@ class RemoteEngine:
         if selection.filter is None and (not selection.ids or limit is not None):
             # Servers want a filter here: one without conditions matches everything.
             selection = Selection(selection.ids, And(()))
+        limit = None if limit is None else min(limit, U32)
         return self._ask(records.Delete(address, selection, limit, secure, report=True))
 
     def get(
@@ -231,6 +236,8 @@ class RemoteEngine:
         offset: int | None = None,
     ) -> Records:
         """See Engine.get."""
+        limit = None if limit is None else min(limit, U32)
+        offset = None if offset is None else min(offset, U32)
         return self._ask(records.Get(address, selection, tuple(columns), limit, offset))
 
     def query(
@@ -247,7 +254,7 @@ class RemoteEngine:
             self._need("exact")
         elif effort != USUAL:
             self._need("recall")
-        asked = records.Query(address, vectors, k, selection, effort, tuple(columns))
+        asked = records.Query(address, vectors, min(k, U32), selection, effort, tuple(columns))
         return self._ask(asked)
 
     def explain(
@@ -349,3 +356,9 @@ class RemoteEngine:
             except NotFoundError:
                 self._extensions = frozenset()
         return what in self._extensions
+
+
+def _without_nulls(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if metadata is None:
+        return None
+    return {key: value for key, value in metadata.items() if value is not None} or None
