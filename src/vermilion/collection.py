@@ -6,8 +6,7 @@ Method for method the collection that Chroma's users know: columns in, columns o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from vermilion.embeddings.base import (
 from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
+from vermilion.facts import CollectionFacts
 from vermilion.names import check_collection_metadata, check_collection_name
 from vermilion.records import (
     as_list,
@@ -66,11 +66,9 @@ from vermilion.types import (
 )
 from vermilion.where import parse
 
-if TYPE_CHECKING:
-    from vermilion.schema import Schema
 
 
-class Collection(Searching):
+class Collection(CollectionFacts, Searching):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.
@@ -93,63 +91,9 @@ class Collection(Searching):
         )
         self._sparse = SparseEmbedder(info.schema)
 
-    # ── what it is ───────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def id(self) -> UUID:
-        """The id, which a rename leaves alone."""
-        return self._info.id
-
-    @property
-    def name(self) -> str:
-        """The name."""
-        return self._info.name
-
-    @property
-    def metadata(self) -> dict[str, Any] | None:
-        """The collection's own metadata."""
-        return self._info.metadata
-
-    @property
-    def tenant(self) -> str:
-        """The tenant it belongs to."""
-        return self._info.tenant
-
-    @property
-    def database(self) -> str:
-        """The database it belongs to."""
-        return self._info.database
-
-    @property
-    def configuration_json(self) -> dict[str, Any]:
-        """The configuration as plain values."""
-        return self._info.configuration.to_json()
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """The configuration, with the embedding function as an object.
-
-        Raises ValueError when that function is not registered in this process.
-        """
-        stored = self._info.configuration.embedding_function
-        known = stored is not None and stored["type"] == "known"
-        return self.configuration_json | {
-            "embedding_function": config_to_embedding_function(stored) if known and stored else None
-        }
-
-    @property
-    def schema(self) -> Schema:
-        """The indexes: a Schema, made anew each time."""
-        from vermilion import schemas  # with the Schema classes, which few programs need
-
-        return schemas.of_collection(self._info)
-
     def get_model(self) -> CollectionInfo:
         """Returns all that is known of it."""
         return self._info
-
-    def __repr__(self) -> str:
-        return f"Collection(name={self.name})"
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -29,6 +29,7 @@ _TENANCY: Names = (("vermilion.types", "DEFAULT_DATABASE DEFAULT_TENANT"),)
 
 _CLIENTS: Names = (
     ("vermilion.admin", "AdminAPI=AdminClient"),
+    ("vermilion.aio", "AsyncAdminAPI=AsyncAdminClient AsyncClientAPI=AsyncClient"),
     ("vermilion.client", "ClientAPI=Client"),
     ("vermilion.collection", "Collection"),
 )
@@ -199,12 +200,17 @@ TABLE: Mapping[str, Names] = {
     "chromadb": (
         ("vermilion.compat", "__version__=CHROMA_VERSION"),
         ("vermilion.admin", "AdminClient AdminClientCreator=AdminClient"),
+        ("vermilion.aio", "AsyncClientCreator=AsyncClient AsyncHttpClient=async_http_client"),
         (
             "vermilion.client",
             """
-            Client=make_client ClientCreator=Client
-            EphemeralClient=ephemeral_client PersistentClient=persistent_client
+            ClientCreator=Client EphemeralClient=ephemeral_client
+            PersistentClient=persistent_client
             """,
+        ),
+        (
+            "vermilion.servers",
+            "Client=make_client CloudClient=cloud_client HttpClient=http_client",
         ),
         (
             "vermilion.system",
@@ -233,6 +239,19 @@ TABLE: Mapping[str, Names] = {
         *_CONFIGURATION,
         *_RECORDED,
     ),
+    "chromadb.api.async_api": (
+        (
+            "vermilion.aio",
+            """
+            AsyncAdminAPI=AsyncAdminClient AsyncBaseAPI=AsyncClient AsyncClientAPI=AsyncClient
+            AsyncCollection
+            """,
+        ),
+    ),
+    "chromadb.api.async_client": (
+        ("vermilion.aio", "AsyncAdminClient AsyncClient AsyncCollection"),
+    ),
+    "chromadb.api.async_fastapi": (("vermilion.remote.engine", "AsyncFastAPI=RemoteEngine"),),
     "chromadb.api.client": (
         ("vermilion.admin", "AdminClient"),
         ("vermilion.client", "Client SharedSystemClient=Client"),
@@ -262,7 +281,9 @@ TABLE: Mapping[str, Names] = {
         ),
         *_CONFIGURATION,
     ),
+    "chromadb.api.fastapi": (("vermilion.remote.engine", "FastAPI=RemoteEngine"),),
     "chromadb.api.models": (),
+    "chromadb.api.models.AsyncCollection": (("vermilion.aio", "AsyncCollection"),),
     "chromadb.api.models.Collection": (("vermilion.collection", "Collection"),),
     "chromadb.api.shared_system_client": (("vermilion.client", "SharedSystemClient=Client"),),
     "chromadb.api.types": _TYPES,
