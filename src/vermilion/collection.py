@@ -22,7 +22,7 @@ from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.facts import CollectionFacts
-from vermilion.names import check_collection_metadata, check_collection_name
+from vermilion.names import check_collection_metadata, check_collection_name, check_order
 from vermilion.records import (
     as_list,
     check_clear,
@@ -42,7 +42,6 @@ from vermilion.records import (
 )
 from vermilion.results import (
     check_cut,
-    check_order,
     columns_for,
     get_result,
     query_result,
@@ -65,7 +64,6 @@ from vermilion.types import (
     WhyNot,
 )
 from vermilion.where import parse
-
 
 
 class Collection(CollectionFacts, Searching):

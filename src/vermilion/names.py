@@ -1,4 +1,4 @@
-"""Which names tenants, databases and collections may have, and which metadata a collection."""
+"""Which names tenants, databases, collections and fields may have; metadata of collections."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from vermilion.errors import ArgumentTypeError, ArgumentValueError, InvalidArgumentError
 from vermilion.records import check_key, check_value
+from vermilion.types import Order
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 _MAX_LENGTH = 512
@@ -86,3 +87,28 @@ def check_collection_metadata(metadata: object) -> dict[str, Any] | None:
         )
     checked = {check_key(key, prefix): check_value(key, value) for key, value in metadata.items()}
     return {key: value for key, value in checked.items() if value is not None} or None
+
+
+# ── fields of records ────────────────────────────────────────────────────────────────────────────
+
+
+def check_order(order_by: object) -> list[Order]:
+    """The fields by which records are ordered."""
+    names = [order_by] if isinstance(order_by, str) else order_by
+    if not isinstance(names, list | tuple) or not all(isinstance(one, str) for one in names):
+        raise ArgumentTypeError(
+            f"Expected order_by to be a field or a list of fields, got {order_by!r}"
+        )
+    orders = [Order(name.removeprefix("-"), name.startswith("-")) for name in names]
+    for order in orders:
+        check_field("order_by", order.field)
+    return orders
+
+
+def check_field(noun: str, field: object) -> str:
+    """The name of a metadata field."""
+    if not isinstance(field, str):
+        raise ArgumentTypeError(f"Expected {noun} to name metadata fields, got {field!r}")
+    if not field or field[0] in "#$":
+        raise ArgumentValueError(f"Expected {noun} to name metadata fields, got {field!r}")
+    return field

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from vermilion.embedder import Embedder
 from vermilion.engine import Column
-from vermilion.errors import ArgumentTypeError, ArgumentValueError
+from vermilion.errors import ArgumentTypeError
 from vermilion.records import check_count
-from vermilion.types import GetResult, Hits, Order, QueryResult, Records
+from vermilion.types import GetResult, Hits, QueryResult, Records
 
 # How the columns a caller names are called inside.
 _COLUMNS: dict[str, Column] = {
@@ -66,28 +66,6 @@ def query_result(hits: list[Hits], include: list[Any], embedder: Embedder) -> Qu
         "metadatas": column("metadatas"),
         "distances": ([hit.distances.tolist() for hit in hits] if "distances" in include else None),
     }
-
-
-def check_order(order_by: object) -> list[Order]:
-    """The fields by which records are ordered."""
-    names = [order_by] if isinstance(order_by, str) else order_by
-    if not isinstance(names, list | tuple) or not all(isinstance(one, str) for one in names):
-        raise ArgumentTypeError(
-            f"Expected order_by to be a field or a list of fields, got {order_by!r}"
-        )
-    orders = [Order(name.removeprefix("-"), name.startswith("-")) for name in names]
-    for order in orders:
-        check_field("order_by", order.field)
-    return orders
-
-
-def check_field(noun: str, field: object) -> str:
-    """The name of a metadata field."""
-    if not isinstance(field, str):
-        raise ArgumentTypeError(f"Expected {noun} to name metadata fields, got {field!r}")
-    if not field or field[0] in "#$":
-        raise ArgumentValueError(f"Expected {noun} to name metadata fields, got {field!r}")
-    return field
 
 
 @dataclass(frozen=True)

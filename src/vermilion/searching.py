@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vermilion.embedder import Embedder
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentValueError
+from vermilion.names import check_field
 from vermilion.records import (
     as_list,
     check_include,
@@ -20,7 +21,7 @@ from vermilion.records import (
     vector_column,
     vector_rows,
 )
-from vermilion.results import Cut, check_field, query_result, reported
+from vermilion.results import Cut, query_result, reported
 from vermilion.sparse_embedder import SparseEmbedder
 from vermilion.types import Facet, Include, Mode, QueryResult, ReadLevel, Summary
 from vermilion.where import ascending, parse

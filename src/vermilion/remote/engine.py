@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,21 +28,28 @@ from vermilion.types import (
     Database,
     Effort,
     Explanation,
+    Facet,
     Hits,
     IndexingStatus,
+    Order,
     Problem,
+    Ranked,
     Records,
     Stats,
+    Summary,
     UserIdentity,
     WhyNot,
     WriteResult,
 )
 from vermilion.where import And
-from vermilion.wire import care, collections, records, system
+from vermilion.wire import care, collections, ranked, records, system
 from vermilion.wire.fields import U32
 from vermilion.wire.operation import Operation
 from vermilion.wire.system import PreFlight
 from vermilion.wire.text import loads
+
+if TYPE_CHECKING:
+    from vermilion.search import Search
 
 A = TypeVar("A")
 
@@ -234,11 +241,17 @@ class RemoteEngine:
         columns: AnyCollection[Column] = (),
         limit: int | None = None,
         offset: int | None = None,
+        order_by: Sequence[Order] = (),
     ) -> Records:
         """See Engine.get."""
+        if order_by:
+            self._need("order_by")
         limit = None if limit is None else min(limit, U32)
         offset = None if offset is None else min(offset, U32)
-        return self._ask(records.Get(address, selection, tuple(columns), limit, offset))
+        asked = records.Get(
+            address, selection, tuple(columns), limit, offset, order_by=tuple(order_by)
+        )
+        return self._ask(asked)
 
     def query(
         self,
@@ -256,6 +269,28 @@ class RemoteEngine:
             self._need("recall")
         asked = records.Query(address, vectors, min(k, U32), selection, effort, tuple(columns))
         return self._ask(asked)
+
+    def search(self, address: Address, searches: Sequence[Search]) -> list[Ranked]:
+        """See Engine.search."""
+        from vermilion.plans import DOCUMENT, SCORE, leaves  # with classes few programs need
+
+        for search in searches:
+            if any(leaf.key == DOCUMENT for leaf in leaves(search.parts()[1])):
+                self._need("keywords")
+        scored = [one.select(*one.parts()[4].keys, SCORE) for one in searches]
+        return self._ask(ranked.Search(address, tuple(scored)))
+
+    def facets(
+        self, address: Address, keys: Sequence[str], selection: Selection = EVERYTHING
+    ) -> list[list[Facet]]:
+        """See Engine.facets."""
+        return self._ask_ours(ranked.Facets(address, tuple(keys), selection))
+
+    def summarize(
+        self, address: Address, key: str, by: str | None, selection: Selection = EVERYTHING
+    ) -> list[Summary]:
+        """See Engine.summarize."""
+        return self._ask_ours(ranked.Summarize(address, key, by, selection))
 
     def explain(
         self,

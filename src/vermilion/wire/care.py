@@ -29,8 +29,8 @@ _OBJECT: Form = {"type": "object"}
 # The routes, by their last step, and the fields of bodies that Chroma's servers do not know.
 EXTENSIONS = frozenset(
     {
-        "check", "clear", "compact", "count", "exact", "explain", "extensions", "flush", "recall",
-        "report", "secure", "stats", "why_not",
+        "check", "clear", "compact", "count", "exact", "explain", "extensions", "facets", "flush",
+        "keywords", "order_by", "recall", "report", "secure", "stats", "summarize", "why_not",
     }
 )  # fmt: skip
 

@@ -66,7 +66,7 @@ def write_info(info: CollectionInfo) -> Form:
         "id": str(info.id),
         "name": info.name,
         "configuration_json": info.configuration.to_json(),
-        "schema": info.schema or schemas.schema_of(info.configuration),
+        "schema": schemas.write_schema(info.schema, info.configuration),
         "metadata": info.metadata,
         "dimension": info.dimension,
         "tenant": info.tenant,
@@ -154,7 +154,10 @@ class CreateCollection(Operation[tuple[CollectionInfo, bool | None]]):
         return {
             "name": self.name,
             "metadata": self.metadata,
-            "configuration": settings.write_configuration(self.configuration),
+            # A schema has all that its collection is configured with; only one of them may say it.
+            "configuration": None
+            if self.schema is not None
+            else settings.write_configuration(self.configuration),
             "schema": self.schema,
             "get_or_create": self.get_or_create,
             **({"report": True} if self.report else {}),
@@ -166,14 +169,20 @@ class CreateCollection(Operation[tuple[CollectionInfo, bool | None]]):
         body = received.body
         name = check_collection_name(body["name"])
         metadata = wire_metadata.checked_of_collection(body["metadata"], "metadata")
-        configuration = settings.read_configuration(body["configuration"], metadata, body["schema"])
+        configuration = settings.read_configuration(body["configuration"], metadata)
+        schema = None
+        if body["schema"] is not None:
+            from vermilion.schema_rules import reconciled  # with classes that few programs need
+
+            wanted = schemas.read_schema(body["schema"], "schema")
+            configuration, schema = reconciled(wanted, configuration)
         return cls(
             received.path["tenant"],
             received.path["database"],
             name,
             configuration,
             metadata,
-            None,
+            schema,
             body["get_or_create"],
             body["report"],
         )

@@ -1,4 +1,4 @@
-"""The operation behind `Search`: scored records, by any expression of ranks."""
+"""Operations that score and sum up: searches by ranks, values and their counts, sums by group."""
 
 from __future__ import annotations
 
@@ -6,19 +6,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from vermilion.engine import Engine
-from vermilion.errors import (
-    ArgumentTypeError,
-    InvalidArgumentError,
-    UnprocessableError,
-    UnsupportedError,
+import numpy as np
+
+from vermilion.engine import EVERYTHING, Engine, Selection
+from vermilion.errors import ArgumentTypeError, InvalidArgumentError, UnprocessableError
+from vermilion.types import Facet, Ranked, ReadLevel, Summary
+from vermilion.wire.fields import (
+    ANYTHING,
+    OBJECT,
+    TEXT,
+    TEXTS,
+    Field,
+    Form,
+    Kind,
+    mismatch,
+    one_of,
+    read,
 )
-from vermilion.types import ReadLevel
-from vermilion.wire.fields import ANYTHING, OBJECT, Field, Form, Kind, mismatch, one_of, read
 from vermilion.wire.operation import COLLECTION, OnCollection, Received, Route, address_of
+from vermilion.wire.rows import (
+    NAMES,
+    SELECTION,
+    read_records,
+    read_selection,
+    write_selection,
+)
 
 if TYPE_CHECKING:  # forty classes that few programs need
     from vermilion.search import Search as Request
+
+SCORE = "#score"
 
 _PARTS = (
     Field("filter", OBJECT, "Only records that match; a `where`."),
@@ -45,7 +62,7 @@ _SEARCHES = Kind(
 
 
 @dataclass(frozen=True)
-class Search(OnCollection[Any]):
+class Search(OnCollection[list[Ranked]]):
     """The answer to each search."""
 
     searches: tuple[Request, ...]
@@ -74,18 +91,37 @@ class Search(OnCollection[Any]):
         searches = (_read(form, f"searches[{place}]") for place, form in enumerate(forms))
         return cls(address_of(received.path), tuple(searches))
 
-    def perform(self, engine: Engine) -> Any:
+    def perform(self, engine: Engine) -> list[Ranked]:
         """See Operation."""
-        engine.get_collection_by_id(self.address)
-        raise UnsupportedError("Search is not available in this release; use query")
+        if not self.searches:
+            engine.get_collection_by_id(self.address)
+            return []
+        return engine.search(self.address, self.searches)
 
-    def to_json(self, answer: Any) -> Any:
+    def to_json(self, answer: list[Ranked]) -> Any:
         """See Operation."""
-        return answer
+        selects = [sorted(one.parts()[4].keys) for one in self.searches]
+        form: Form = {"ids": [one.records.ids for one in answer]}
+        for column, name in NAMES.items():
+            form[name] = [getattr(one.records, column) for one in answer]
+        if not any(form["uris"]):  # which no client of Chroma knows
+            del form["uris"]
+        form["scores"] = [
+            one.scores if SCORE in select else None
+            for one, select in zip(answer, selects, strict=True)
+        ]
+        return form | {"select": selects}
 
-    def from_json(self, form: Any) -> Any:
-        """See Operation."""
-        return form
+    def from_json(self, form: Any) -> list[Ranked]:
+        """See Operation. A score that was not selected is 0."""
+        names = ("ids", *NAMES.values())
+        return [
+            Ranked(
+                read_records({n: form[n][place] for n in names if form.get(n) is not None}),
+                np.array(scores or np.zeros(len(form["ids"][place])), dtype=np.float32),
+            )
+            for place, scores in enumerate(form["scores"])
+        ]
 
 
 def _read(form: Form, at: str) -> Request:
@@ -95,7 +131,9 @@ def _read(form: Form, at: str) -> Request:
         if isinstance(knn.get("query"), str) and knn.get("key", "#embedding") != "#document":
             raise mismatch(f"{at}.rank.$knn.query", knn["query"], "a vector; texts are for clients")
     group = form["group_by"] or {}
-    if bool(group.get("keys")) != (group.get("aggregate") is not None):
+    if not group.get("keys") and group.get("aggregate") is None:
+        form = form | {"group_by": None}  # one of Chroma's clients sends both, empty
+    elif not group.get("keys") or group.get("aggregate") is None:
         raise InvalidArgumentError(
             f"Validation error: {at}.group_by: group_by keys and aggregate must both be specified "
             "or both be omitted"
@@ -121,3 +159,84 @@ def _knns(rank: object) -> Iterator[Form]:
                 yield one
             else:
                 yield from _knns(one)
+
+
+# ── what values there are ────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Facets(OnCollection[list[list[Facet]]]):
+    """For each field its values, and how many selected records have them."""
+
+    keys: tuple[str, ...]
+    selection: Selection = EVERYTHING
+
+    route = Route(
+        "POST", f"{COLLECTION}/facets", "The values of metadata fields with their counts", "read",
+        {"type": "array"},
+        body=(Field("keys", TEXTS, "The fields.", required=True), *SELECTION), safe=True, ours=True,
+    )  # fmt: skip
+
+    def body(self) -> Form:
+        """See Operation."""
+        return {"keys": [*self.keys], **write_selection(self.selection)}
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        body = received.body
+        return cls(address_of(received.path), tuple(body["keys"]), read_selection(body))
+
+    def perform(self, engine: Engine) -> list[list[Facet]]:
+        """See Operation."""
+        return engine.facets(self.address, self.keys, self.selection)
+
+    def to_json(self, answer: list[list[Facet]]) -> Any:
+        """See Operation."""
+        return [[vars(facet) for facet in facets] for facets in answer]
+
+    def from_json(self, form: Any) -> list[list[Facet]]:
+        """See Operation."""
+        return [[Facet(**facet) for facet in facets] for facets in form]
+
+
+@dataclass(frozen=True)
+class Summarize(OnCollection[list[Summary]]):
+    """Count, least, greatest and sum of a field's numbers, for each value of another field."""
+
+    key: str
+    by: str | None = None
+    selection: Selection = EVERYTHING
+
+    route = Route(
+        "POST", f"{COLLECTION}/summarize", "Count, min, max and sum of a field, by group", "read",
+        {"type": "array"},
+        body=(
+            Field("key", TEXT, "The field.", required=True),
+            Field("by", TEXT, "The field that makes the groups."),
+            *SELECTION,
+        ),
+        safe=True, ours=True,
+    )  # fmt: skip
+
+    def body(self) -> Form:
+        """See Operation."""
+        return {"key": self.key, "by": self.by, **write_selection(self.selection)}
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        body = received.body
+        return cls(address_of(received.path), body["key"], body["by"], read_selection(body))
+
+    def perform(self, engine: Engine) -> list[Summary]:
+        """See Operation."""
+        return engine.summarize(self.address, self.key, self.by, self.selection)
+
+    def to_json(self, answer: list[Summary]) -> Any:
+        """See Operation."""
+        return [vars(summary) for summary in answer]
+
+    def from_json(self, form: Any) -> list[Summary]:
+        """See Operation."""
+        return [Summary(**summary) for summary in form]

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from vermilion.engine import EVERYTHING, Column, Engine, Selection
 from vermilion.errors import InvalidArgumentError
+from vermilion.names import check_order
 from vermilion.records import CLEARABLE, Batch, check_recall
-from vermilion.types import USUAL, Effort, Hits, ReadLevel, Records, WriteResult
+from vermilion.types import USUAL, Effort, Hits, Order, ReadLevel, Records, WriteResult
 from vermilion.wire import metadata
 from vermilion.wire.fields import (
     COUNT,
@@ -288,6 +289,9 @@ def _include(default: tuple[str, ...]) -> Field:
     )  # fmt: skip
 
 
+_ORDER_BY = Field("order_by", TEXTS, "Fields; '-' before one: the greatest first.", ours=True)
+
+
 @dataclass(frozen=True)
 class Get(OnCollection[Records]):
     """The selected records in the order they were inserted."""
@@ -297,16 +301,20 @@ class Get(OnCollection[Records]):
     limit: int | None = None
     offset: int | None = None
     include: tuple[str, ...] | None = None  # as the answer repeats it; None: the columns' names
+    order_by: tuple[Order, ...] = ()
 
     route = Route(
         "POST", f"{COLLECTION}/get", "Records by ids, by filter, by page", "read", _columns(),
-        body=(*SELECTION, LIMIT, OFFSET, _include(("documents", "metadatas"))), safe=True,
+        body=(*SELECTION, LIMIT, OFFSET, _ORDER_BY, _include(("documents", "metadatas"))),
+        safe=True,
     )  # fmt: skip
 
     def body(self) -> Form:
         """See Operation."""
         form = write_selection(self.selection)
-        return form | {"limit": self.limit, "offset": self.offset, "include": self._named()}
+        form |= {"limit": self.limit, "offset": self.offset, "include": self._named()}
+        names = [f"-{one.field}" if one.descending else one.field for one in self.order_by]
+        return form | ({"order_by": names} if names else {})
 
     def _named(self) -> list[str]:
         return include_of(self.columns) if self.include is None else [*self.include]
@@ -323,11 +331,14 @@ class Get(OnCollection[Records]):
             body["limit"],
             body["offset"],
             include,
+            tuple(check_order(body["order_by"] or [])),
         )
 
     def perform(self, engine: Engine) -> Records:
         """See Operation."""
-        return engine.get(self.address, self.selection, self.columns, self.limit, self.offset)
+        return engine.get(
+            self.address, self.selection, self.columns, self.limit, self.offset, self.order_by
+        )
 
     def to_json(self, answer: Records) -> Any:
         """See Operation."""

@@ -1,13 +1,12 @@
 """The index schema of a collection on the wire.
 
-An answer always has one, made from the configuration. Of a schema that comes in, the vector index
-becomes the configuration; what it says besides has to be what every collection has.
+An answer always has one, made from the configuration where the collection was made without.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vermilion.configuration import Configuration
 from vermilion.errors import (
@@ -17,6 +16,9 @@ from vermilion.errors import (
     UnprocessableError,
 )
 from vermilion.wire.fields import OBJECT, Field, Form, read
+
+if TYPE_CHECKING:
+    from vermilion.schema import Schema
 
 # What a schema may say; "key_overrides" is another name of "keys".
 FIELDS = (
@@ -70,14 +72,23 @@ def schema_of(configuration: Configuration) -> Form:
     }
 
 
-def configuration_of(form: Form, at: str) -> Form:
-    """The configuration, as it is sent, that a schema asks for; {} for the default one.
+def write_schema(stored: Form | None, configuration: Configuration) -> Form:
+    """The schema of a collection as it is answered."""
+    if stored is None:
+        return schema_of(configuration)
+    from vermilion.schema_rules import shown  # with forty classes that few programs need
 
-    Raises UnprocessableError for a shape that is none, InvalidArgumentError for one that asks for
-    something else than every collection has.
+    form: Form = shown(stored, configuration).serialize_to_json()
+    return form
+
+
+def read_schema(form: Form, at: str) -> Schema:
+    """The schema that a body asks for.
+
+    Raises UnprocessableError for a shape that is none, InvalidArgumentError for what clients may
+    not set.
     """
-    from vermilion.schema import DEFAULT_FUNCTION, EMBEDDING, Schema, VectorIndexConfig
-    from vermilion.schema_types import ROW_OF
+    from vermilion.schema import Schema  # as above
 
     named = form if "keys" in form else form | {"keys": form.get("key_overrides")}
     if named["keys"] is None:
@@ -88,54 +99,6 @@ def configuration_of(form: Form, at: str) -> Form:
             "Failed to reconcile schema: source_attached_function_id cannot be set by clients"
         )
     try:
-        schema = Schema.deserialize_from_json(named)
+        return Schema.deserialize_from_json(named)
     except (ArgumentValueError, ArgumentTypeError) as error:
         raise UnprocessableError(f"Failed to deserialize the JSON body: {at}: {error}") from None
-    row = ROW_OF[VectorIndexConfig]
-    places = (schema.keys.get(EMBEDDING, Schema().defaults), schema.defaults)
-    entries = [entry for types in places if (entry := row.get(types)) is not None]
-    _check_rest(schema)
-    asked: Form = {}
-    for entry in reversed(entries):  # what stands at "#embedding" wins
-        asked |= _vector_index(entry.config, DEFAULT_FUNCTION)
-    return asked
-
-
-def _vector_index(config: Any, default: Form) -> Form:
-    out: Form = {}
-    hnsw = (
-        {} if config.hnsw is None else {k: v for k, v in vars(config.hnsw).items() if v is not None}
-    )
-    if config.space is not None:
-        hnsw["space"] = config.space
-    if hnsw:
-        out["hnsw"] = hnsw
-    if isinstance(config.embedding_function, dict) and config.embedding_function != default:
-        out["embedding_function"] = config.embedding_function
-    return out
-
-
-def _check_rest(schema: Any) -> None:
-    """Raises InvalidArgumentError where a schema asks for indexes that are not there."""
-    from vermilion.schema import EMBEDDING, Schema, SparseVectorIndexConfig, VectorIndexConfig
-    from vermilion.schema_types import ROW_OF, ROWS
-
-    usual = Schema()
-    for key, types in [("defaults", schema.defaults), *schema.keys.items()]:
-        for row in ROWS:
-            entry = row.get(types)
-            if entry is None or (
-                row is ROW_OF[VectorIndexConfig] and key in ("defaults", EMBEDDING)
-            ):
-                continue
-            expected = row.get(usual.keys.get(key, usual.defaults)) or row.get(usual.defaults)
-            if row is ROW_OF[SparseVectorIndexConfig] and entry.enabled:
-                raise InvalidArgumentError(
-                    "Failed to reconcile schema: Invalid schema input: Sparse vector indexing is "
-                    "not enabled in local"
-                )
-            if expected is None or entry.enabled != expected.enabled:
-                raise InvalidArgumentError(
-                    f"Failed to reconcile schema: {key}: {row.index} is not available with "
-                    f"enabled={str(entry.enabled).lower()} in this release"
-                )

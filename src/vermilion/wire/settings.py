@@ -16,7 +16,6 @@ from vermilion.configuration import (
     for_new_collection,
 )
 from vermilion.errors import InvalidArgumentError
-from vermilion.wire import schemas
 from vermilion.wire.fields import (
     NUMBER,
     OBJECT,
@@ -113,23 +112,13 @@ def write_configuration(configuration: Configuration) -> Form:
     }
 
 
-def read_configuration(
-    given: Form | None, metadata: Form | None, schema: Form | None
-) -> Configuration:
+def read_configuration(given: Form | None, metadata: Form | None) -> Configuration:
     """The configuration of a new collection.
 
     Clients send the default index also when nobody asked for it: one that equals the default
     counts as not given, so that the old keys of the metadata have their say.
     """
     form = _given(given or {})
-    if schema is not None:
-        asked = schemas.configuration_of(schema, "schema")
-        if "hnsw" in form and "hnsw" in asked:
-            raise InvalidArgumentError(
-                "Failed to reconcile schema: Cannot set both collection config and schema "
-                "simultaneously"
-            )
-        form = asked | {name: value for name, value in form.items() if value is not None}
     return for_new_collection(form, metadata, form.get("embedding_function"))
 
 

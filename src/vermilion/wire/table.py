@@ -51,6 +51,8 @@ OPERATIONS: tuple[Kind, ...] = (
     records.Count,
     records.CountSelected,
     ranked.Search,
+    ranked.Facets,
+    ranked.Summarize,
     care.GetIndexingStatus,
     care.Explain,
     care.ExplainAbsence,
