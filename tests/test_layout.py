@@ -24,10 +24,11 @@ LOCAL = """
     local.lock local.blocks local.read_only local.sqlite local.rows local.snapshot
     local.transaction local.store
     local.index.base local.index.slots local.index.vectors local.index.columns
-    local.index.sealed_vectors local.index.signs local.index.sealed_columns
-    local.index.literals local.index.text
+    local.index.sealed_vectors local.index.signs local.index.graph
+    local.index.sealed_columns local.index.literals local.index.text
     local.index.postings local.index.sparse local.index.words
-    local.segment local.compactor local.builder local.eraser local.segment_checker local.checker
+    local.segment local.compactor local.builder local.grapher local.eraser
+    local.segment_checker local.checker
     local.indexer local.matches local.search local.planner local.explain
     local.weighing local.ranking local.values
     local.drafts local.copier local.catalogue local.collection local.folders local.handles

@@ -25,8 +25,10 @@ from ranking_oracle import RankingOracle
 from vermilion.engine import Selection
 from vermilion.errors import ArgumentValueError, DimensionError, NotFoundError
 from vermilion.keys import K
-from vermilion.local import builder, compactor, search
+from vermilion.local import builder, compactor, grapher, search
 from vermilion.local.engine import LocalEngine
+from vermilion.local.index import graph
+from vermilion.local.index.graph import Recipe
 from vermilion.local.segment import FOLDER
 from vermilion.local.store import RECORDS
 from vermilion.ranks import Knn, Rrf
@@ -338,6 +340,12 @@ class HistoriesInSegments(HistoriesOnDisk):
             with patch.object(builder, "TAIL_ROWS", tail):
                 builder.build(self.collection(), self.oracle.space)
 
+    @rule()
+    def build_graphs(self) -> None:
+        """So few nodes are not searched; what the files do to everything else is the question."""
+        if (self.collection() / RECORDS).exists():
+            grapher.build_graphs(self.collection(), self.oracle.space, Recipe())
+
     @rule(data=st.data())
     def damage(self, data: st.DataObject) -> None:
         files = sorted(p for p in (self.collection() / FOLDER).glob("*") if p.stat().st_size)
@@ -361,6 +369,7 @@ def test_any_history_leaves_what_the_oracle_says(
 ) -> None:
     if name == "segments":
         monkeypatch.setattr(search, "EXACT", 0)  # few records would not be asked of the codes
+        monkeypatch.setattr(graph, "ROWS", 3)
     run(
         MACHINES[name],
         settings=settings(

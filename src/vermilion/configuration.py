@@ -48,7 +48,7 @@ def _row(
 PARAMETERS: dict[str, Parameter] = {
     "ef_construction": _row(
         int, 1, 10_000, "hnsw:construction_ef", mutable=False, returned=True,
-        says="kept for Chroma's clients; no graph is built",
+        says="how widely the graph of a large segment is built",
     ),
     "ef_search": _row(
         int, 1, 10_000, "hnsw:search_ef", mutable=True, returned=True,
@@ -56,11 +56,11 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "max_neighbors": _row(
         int, 2, 2_048, "hnsw:M", mutable=True, returned=True,
-        says="kept for Chroma's clients; no graph is built",
+        says="neighbours of a node in the graph of a large segment; a change builds it anew",
     ),
     "num_threads": _row(
         int, 0, 1_024, "hnsw:num_threads", mutable=True, returned=False,
-        says="kept for Chroma's clients; 0 and none mean as many as processors",
+        says="threads of the process that builds graphs; 0 and none: as many as processors",
     ),
     "batch_size": _row(
         int, 0, 10**9, "hnsw:batch_size", mutable=True, returned=False,

@@ -350,12 +350,12 @@ class Course:
     """How one query went.
 
     `plan` is "exact" where every selected record was measured, "codes" where codes suggested the
-    candidates, "nothing" where there was nothing to search. `measured` counts vectors that were
-    compared with the query, `rounds` how often more candidates were asked for, and `error` is how
-    far off the codes may have been, as a distance.
+    candidates, "graph" where in large segments a graph did, "nothing" where there was nothing to
+    search. `measured` counts vectors that were compared with the query, `rounds` how often more
+    candidates were asked for, and `error` is how far off the codes may have been, as a distance.
     """
 
-    plan: Literal["nothing", "exact", "codes"]
+    plan: Literal["nothing", "exact", "codes", "graph"]
     measured: int
     rounds: int = 0
     error: float = 0.0
@@ -363,7 +363,10 @@ class Course:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a query did: how many records there are and were selected, and where the time went."""
+    """What a query did: how many records there are and were selected, and where the time went.
+
+    `graph` tells whether large segments have one, and if not, why.
+    """
 
     records: int
     selected: int
@@ -371,6 +374,7 @@ class Explanation:
     in_tail: int
     courses: list[Course]
     milliseconds: dict[str, float]
+    graph: str = ""
 
 
 @dataclass(frozen=True)

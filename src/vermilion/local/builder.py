@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -50,15 +51,19 @@ NICENESS = 10
 class Builder:
     """Starts builders for one collection, one at a time."""
 
-    def __init__(self, folder: Path, space: Space) -> None:
+    def __init__(
+        self, folder: Path, space: Space, afterwards: Callable[[], None] | None = None
+    ) -> None:
+        """`afterwards` is called when one has ended."""
         self._folder = folder
         self._space = space
+        self._afterwards = afterwards
         self._thread: threading.Thread | None = None
         self._guard = forks.Lock()
 
     def start(self) -> None:
         """Starts a builder unless one that we started is at work; returns at once."""
-        if sealed_vectors.codec() is None:
+        if not self._able():
             return
         with self._guard:
             if self._thread is not None and self._thread.is_alive():
@@ -75,18 +80,33 @@ class Builder:
 
     def busy_elsewhere(self) -> bool:
         """Whether a builder of another process is at work on the collection."""
-        with try_lock(self._folder / LOCK) as free:
+        with try_lock(self._lock()) as free:
             return not free
 
     def _run(self) -> None:
         python = _interpreter()
         try:
             if python is None:
-                build(self._folder, self._space)
+                self._build()
             else:
-                _run_process([python, "-m", __name__, str(self._folder), self._space])
+                _run_process([python, "-m", *self._command()])
         except (OSError, VermilionError) as error:
             log.warning("the index builder stopped: %s", error)
+        if self._afterwards is not None:
+            self._afterwards()
+
+    def _lock(self) -> Path:
+        return self._folder / LOCK
+
+    def _able(self) -> bool:
+        return sealed_vectors.codec() is not None
+
+    def _build(self) -> None:
+        build(self._folder, self._space)
+
+    def _command(self) -> list[str]:
+        """The module to run as a process, and its arguments."""
+        return [__name__, str(self._folder), self._space]
 
 
 def _interpreter() -> str | None:

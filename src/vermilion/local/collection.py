@@ -23,6 +23,7 @@ from vermilion.local import compactor, explain, planner, ranking, values
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.checker import Finding, check_store
 from vermilion.local.eraser import erasing, forget
+from vermilion.local.grapher import Grapher
 from vermilion.local.indexer import Indexer
 from vermilion.local.search import FIRST, Wish
 from vermilion.local.segment import FOLDER
@@ -96,7 +97,11 @@ class LocalCollection:
         self._rules = rules
         self._place = place
         self._folder = folder
-        self._builder = None if folder is None or not seal else Builder(folder, hnsw.space)
+        self._builder: Builder | None = None
+        self._grapher: Grapher | None = None
+        if folder is not None and seal:
+            self._grapher = Grapher(folder, hnsw)
+            self._builder = Builder(folder, hnsw.space, self._grapher.start_if_due)
         self._indexes = None if folder is None else folder / FOLDER
         self._guard = forks.Lock()
         self._opened: tuple[Store, Indexer] | None = None
@@ -224,6 +229,8 @@ class LocalCollection:
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
         with opened[1].reading(planner.needs(selection, vectors=len(vectors))) as moment:
             self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
+            if self._grapher is not None and explain.lacks_graph(moment):
+                self._grapher.start_if_due()
             return planner.query(moment, self._wish(k, effort), vectors, selection, columns)
 
     def search(self, searches: Sequence[Search]) -> list[Ranked]:
@@ -289,6 +296,18 @@ class LocalCollection:
             self._builder.wait()
             if self.indexing_status() == before and not self._builder.busy_elsewhere():
                 return  # these vectors cannot be coded: they are searched exactly
+        self._flush_graphs()
+
+    def _flush_graphs(self) -> None:
+        opened = self._open()
+        while opened is not None and self._grapher is not None:
+            missing = self._grapher.missing(opened[0])
+            if not missing:
+                return
+            self._grapher.start()
+            self._grapher.wait()
+            if self._grapher.missing(opened[0]) == missing and not self._grapher.busy_elsewhere():
+                return  # there is no room for it
 
     def count(self, selection: Selection) -> int:
         """See Engine.count."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vermilion.engine import Column, Selection
 from vermilion.local import planner
+from vermilion.local.index import graph
 from vermilion.local.indexer import Moment
 from vermilion.local.matches import Matches
 from vermilion.local.search import Wish, search
@@ -28,7 +29,7 @@ def explain(
     marks = [perf_counter()]
     matches = planner.selected(moment, selection)
     marks.append(perf_counter())
-    found = search(moment, wish, vectors, matches)
+    found = search(moment, replace(wish, audit=False), vectors, matches)
     marks.append(perf_counter())
     for one in found:
         moment.snapshot.records(moment.view.keys[one.nearest.slots], COLUMNS)
@@ -42,7 +43,29 @@ def explain(
         in_tail=int(np.count_nonzero(moment.view.live[sealed:])),
         courses=[one.course for one in found],
         milliseconds=dict(zip(("filter", "search", "records"), spent.tolist(), strict=True)),
+        graph=_graph(moment, wish.effort.recall),
     )
+
+
+def lacks_graph(moment: Moment) -> bool:
+    """Whether a segment should have a graph, and has none that can be used."""
+    return any(segment.lacks_graph for _, segment in moment.segments)
+
+
+def _graph(moment: Moment, recall: float) -> str:
+    """Whether the large segments have a graph that serves, and if not, why."""
+    if all(len(segment) < graph.ROWS for _, segment in moment.segments):
+        return "none: no segment is large enough"
+    if graph.package() is None:
+        return "none: faiss is not installed (pip install 'vermilion[graph]')"
+    if any(segment.leaves_graph for _, segment in moment.segments):
+        return "not opened yet: the first searches of a process do without"
+    if lacks_graph(moment):
+        return "none yet: it is built in the background"
+    graphs = [segment.graph for _, segment in moment.segments if segment.graph is not None]
+    if not all(one.trust(recall).serves for one in graphs):
+        return "not used: for these queries it does not reach the recall"
+    return "ready"
 
 
 def why_not(
@@ -66,6 +89,7 @@ def why_not(
 def _by_distance(
     moment: Moment, wish: Wish, vector: NDArray[np.float32], matches: Matches, slot: int
 ) -> WhyNot:
+    wish = replace(wish, audit=False)
     everything = replace(wish, k=int(np.count_nonzero(matches.settle())), effort=Effort(exact=True))
     order = search(moment, everything, vector[np.newaxis], matches)[0].nearest
     rank = int(np.flatnonzero(order.slots == slot)[0])

@@ -104,7 +104,7 @@ class Indexer:
 
     @property
     def damaged(self) -> bool:
-        """Whether a segment was left aside since the collection was opened."""
+        """Whether a segment is left aside now."""
         return bool(self._damaged)
 
     @contextmanager
@@ -198,9 +198,11 @@ class Indexer:
 
     def _current_segments(self, snapshot: Snapshot, touched: Touched) -> list[tuple[Segment, Mask]]:
         """The segments that can be used, and which of their rows are current."""
-        rows = [row for row in snapshot.segments() if row.name not in self._damaged]
+        listed = snapshot.segments()
+        self._damaged &= {row.name for row in listed}  # the others have been made again
+        rows = [row for row in listed if row.name not in self._damaged]
         self._opened = {
-            name: segment
+            name: segment.renewed()
             for name, segment in self._opened.items()
             if name in {row.name for row in rows}
         }

@@ -12,11 +12,13 @@ are found that match.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.local.index.base import Mask, Slots, distances
+from vermilion.local.index.graph import SealedGraph, Trust
 from vermilion.local.index.vectors import Nearest
 from vermilion.local.indexer import Moment
 from vermilion.local.matches import Matches
@@ -37,6 +39,9 @@ MOST = 2_048
 UNMASKED = 0.25
 # So many candidates of each segment are measured at least, to tell how far off its estimates are.
 TELLING = 8
+# Of the nodes of a graph, how many have to be allowed, and of what it suggests, how much has to be
+# alive: near many dead ones it misses living ones.
+LED, LIVING = 0.9, 0.75
 # Vectors read from the store at a time.
 MEASURE_ROWS = 8_192
 # How many standard deviations the estimates may be off before a neighbour is missed, when so much
@@ -46,12 +51,16 @@ SIGMAS, AIM = 3.0, 0.99
 
 @dataclass(frozen=True)
 class Wish:
-    """What a search is asked for; `floor` is the least number of candidates."""
+    """What a search is asked for; `floor` is the least number of candidates.
+
+    Without `audit` no search is spent on finding out what graphs miss.
+    """
 
     space: Space
     k: int
     effort: Effort = USUAL
     floor: int = FIRST
+    audit: bool = True
 
     @property
     def sigmas(self) -> float:
@@ -141,6 +150,8 @@ class _Sealed:
         self._moment = moment
         self._wish = wish
         self._matches = matches
+        self._plan: Literal["codes", "graph"] = "codes"
+        self._audits: list[tuple[Trust, _Part, Slots]] = []
         self._look()
 
     def _look(self) -> None:
@@ -149,11 +160,13 @@ class _Sealed:
         self._count = int(np.count_nonzero(self._allowed))
         self._few: tuple[Slots, NDArray[np.float32]] | None = None
         self._parts: list[_Part] = []
+        self._led: list[SealedGraph | None] = []
         for base, segment in self._moment.segments:
             mask = self._allowed[base : base + len(segment)]
             allowed = int(np.count_nonzero(mask))
             if allowed:
                 self._parts.append(_Part(base, segment, mask, allowed / len(segment)))
+                self._led.append(self._led_by(segment, allowed))
 
     def search(self, query: NDArray[np.float32]) -> Found:
         """The k nearest."""
@@ -208,7 +221,8 @@ class _Sealed:
             error, reach = _reach(seen, measured, self._wish.sigmas)
             enough = len(best.slots) == k and reach > best.distances[-1]
             if enough or all(one.horizon == np.inf for one in seen):
-                return Found(best, Course("codes", len(slots), rounds, error))
+                self._report(best)
+                return Found(best, Course(self._plan, len(slots), rounds, error))
             count *= GROWTH
         for part in self._parts:
             part.segment.doubt_signs()
@@ -225,13 +239,52 @@ class _Sealed:
 
     def _candidates(self, query: NDArray[np.float32], count: int) -> list[_Seen]:
         """The best of all segments, but of each so many that they tell how far off it is."""
-        seen = [part.candidates(query, count) for part in self._parts]
+        self._plan = "codes"
+        seen = [
+            self._suggested(part, led, query, count) or part.candidates(query, count)
+            for part, led in zip(self._parts, self._led, strict=True)
+        ]
         if len(seen) > 1:
             estimates = np.concatenate([one.estimates for one in seen])
             if len(estimates) > count:
                 last = np.partition(estimates, count)[count]
                 seen = [one.up_to(last) for one in seen]
         return seen
+
+    def _led_by(self, segment: Segment, allowed: int) -> SealedGraph | None:
+        """The graph of the segment, if it is to be asked."""
+        graph = segment.graph
+        if graph is None or self._matches.unsure:
+            return None
+        # What is allowed is alive, and what is alive is in the graph.
+        return graph if allowed >= LED * len(graph) else None
+
+    def _suggested(
+        self, part: _Part, graph: SealedGraph | None, query: NDArray[np.float32], count: int
+    ) -> _Seen | None:
+        """What the graph suggests; None when it cannot tell, or this is an audit."""
+        recall = self._wish.effort.recall
+        found = None if graph is None else graph.candidates(query, count, recall)
+        if graph is None or found is None:
+            return None
+        kept = part.mask[found.slots]
+        if kept.mean() < LIVING:
+            return None
+        trust = graph.trust(recall)
+        if self._wish.audit and trust.audit_due():
+            self._audits.append((trust, part, found.slots))
+            return None
+        self._plan = "graph"
+        slots, horizon = part.base + found.slots[kept], float(found.estimates[-1])
+        return _Seen(slots, found.estimates[kept], horizon, found.spread)
+
+    def _report(self, best: Nearest) -> None:
+        """Tells graphs which of these neighbours, which a scan has found, they missed."""
+        for trust, part, slots in self._audits:
+            here = best.slots - part.base
+            here = here[(here >= 0) & (here < len(part.segment))]
+            trust.audited(len(here), int(np.count_nonzero(~np.isin(here, slots))))
+        self._audits.clear()
 
 
 @dataclass(frozen=True)

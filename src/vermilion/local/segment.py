@@ -7,6 +7,7 @@ from the store like any others that no segment holds.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.local.blocks import Blocks, CacheDamaged, write_blocks
+from vermilion.local.index import graph
+from vermilion.local.index.base import Slots
+from vermilion.local.index.graph import SealedGraph
 from vermilion.local.index.sealed_columns import SealedColumns, build_columns
 from vermilion.local.index.sealed_vectors import SealedVectors, build_vectors
 from vermilion.local.index.signs import SealedSigns, build_signs
@@ -23,6 +27,8 @@ from vermilion.local.index.text import TextPostings, build_text
 from vermilion.local.index.words import SealedWords, build_words
 from vermilion.local.snapshot import Keys, Snapshot
 from vermilion.types import Space
+
+log = logging.getLogger("vermilion")
 
 FOLDER = "indexes"
 # The layout of each part; a file of another version is made again.
@@ -49,6 +55,9 @@ class Segment:
         self.text: TextPostings | None = None
         self.sparse: SealedSparse | None = None
         self.words: SealedWords | None = None
+        self.graph: SealedGraph | None = None
+        self._look_for_graph = len(self) >= graph.ROWS
+        self._seen: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -75,6 +84,39 @@ class Segment:
             self.sparse = SealedSparse(self._blocks("sparse"), len(self))
         if words and self.words is None:
             self.words = SealedWords(self._blocks("words"), len(self))
+        if vectors and self._look_for_graph:
+            self._look_for_graph = False
+            self._open_graph()
+
+    @property
+    def lacks_graph(self) -> bool:
+        """Whether it is large, and there was no graph when it looked for one."""
+        return len(self) >= graph.ROWS and not self._look_for_graph and self.graph is None
+
+    @property
+    def leaves_graph(self) -> bool:
+        """Whether it has not looked for a graph: the first searches of a process do not."""
+        return self._look_for_graph
+
+    def renewed(self) -> Segment:
+        """The segment, which looks at its next opening whether it has got another graph."""
+        self._look_for_graph = len(self) >= graph.ROWS
+        return self
+
+    def _open_graph(self) -> None:
+        """Opens the graph, if there is a whole one; without it the codes are scanned."""
+        path = graph_path(self._folder, self.name)
+        if graph.package() is None or not path.exists():
+            return
+        status = path.stat()
+        seen, self._seen = self._seen, (status.st_ino, status.st_mtime_ns)
+        if seen != self._seen:
+            try:
+                blocks = Blocks(path, graph.PART, graph.VERSION).check()
+                self.graph = SealedGraph(blocks, len(self))
+            except CacheDamaged as damage:
+                self.graph = None
+                log.warning("index file left aside, scanning the codes instead: %s", damage)
 
     def open_for(self, searches: int) -> None:
         """Opens what so many more searches need: the signs, or in the long run the codes."""
@@ -113,6 +155,20 @@ class Segment:
         return Blocks(_path(self._folder, self.name, part), part, VERSIONS[part])
 
 
+class StoredVectors:
+    """The vectors with these keys, read from the store in the pages that are asked for."""
+
+    def __init__(self, snapshot: Snapshot, keys: Keys) -> None:
+        self._snapshot = snapshot
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, rows: slice | Slots, /) -> NDArray[np.float32]:
+        return self._snapshot.vectors(self._keys[rows])
+
+
 def build_segment(folder: Path, space: Space, snapshot: Snapshot, keys: Keys) -> str | None:
     """Writes a segment over the records with these ascending keys; returns its name.
 
@@ -120,12 +176,11 @@ def build_segment(folder: Path, space: Space, snapshot: Snapshot, keys: Keys) ->
     """
     # Names ascend with time: where a key is in two segments, the later one has the record.
     name = f"{snapshot.head.seq:016x}{uuid4().hex[:8]}"
-    rows = snapshot.vectors(keys)
+    rows = StoredVectors(snapshot, keys)
     vectors = build_vectors(space, rows)
     if vectors is None:
         return None
     signs = build_signs(space, rows)
-    del rows  # columns and text take memory of their own
     folder.mkdir(exist_ok=True)
     try:
         _write(folder, name, "keys", {"keys": keys})
@@ -160,6 +215,11 @@ def _write(
     values: dict[str, Any] | None = None,
 ) -> None:
     write_blocks(_path(folder, name, part), part, VERSIONS[part], blocks, values)
+
+
+def graph_path(folder: Path, name: str) -> Path:
+    """Where the graph of a segment is, once it has one: it is built later than the other parts."""
+    return _path(folder, name, graph.PART)
 
 
 def _path(folder: Path, name: str, part: str) -> Path:

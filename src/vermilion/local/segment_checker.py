@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vermilion.local.blocks import CacheDamaged
-from vermilion.local.index import sealed_vectors
+from vermilion.local.blocks import Blocks, CacheDamaged
+from vermilion.local.index import graph, sealed_vectors
 from vermilion.local.index.base import Mask, Slots, distances
+from vermilion.local.index.graph import SealedGraph
 from vermilion.local.index.words import MOST, word_hash, words
-from vermilion.local.segment import Segment
+from vermilion.local.segment import Segment, graph_path
 from vermilion.local.snapshot import Keys, SegmentRow, Snapshot
 from vermilion.types import SparseVector, pages
 from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, OPERATORS, Condition
@@ -47,8 +48,15 @@ def check_segments(snapshot: Snapshot, indexes: Path, deep: bool) -> Iterator[st
             continue
         alive = ~row.dead & ~np.isin(segment.keys, touched.keys, assume_unique=True)
         seen.append(segment.keys[alive])
+        try:
+            led = _opened_graph(indexes, segment)
+        except CacheDamaged as damage:
+            yield str(damage)
+            led = None
         if deep:
             yield from _check(snapshot, segment, alive)
+            if led is not None:
+                yield from _check_graph(snapshot, segment, led, alive)
     if deep and complete:
         yield from _check_cover(snapshot, np.concatenate(seen))
 
@@ -62,6 +70,13 @@ def _opened(indexes: Path, row: SegmentRow) -> Segment:
     codec = sealed_vectors.codec() is not None
     segment.open(vectors=codec, columns=True, text=True, sparse=True, words=True)
     return segment
+
+
+def _opened_graph(indexes: Path, segment: Segment) -> SealedGraph | None:
+    path = graph_path(indexes, segment.name)
+    if graph.package() is None or not path.exists():
+        return None
+    return SealedGraph(Blocks(path, graph.PART, graph.VERSION).check(), len(segment))
 
 
 def _check_cover(snapshot: Snapshot, seen: Keys) -> Iterator[str]:
@@ -211,3 +226,16 @@ def _check_codes(snapshot: Snapshot, segment: Segment, sample: NDArray[np.int64]
             true[other] += distances(space, vectors[place : place + 1], query)[0]
     if told[1] - told[0] < (true[1] - true[0]) / 2:
         yield f"segment {segment.name}: the codes are not of the vectors of its records"
+
+
+def _check_graph(
+    snapshot: Snapshot, segment: Segment, led: SealedGraph, alive: Mask
+) -> Iterator[str]:
+    """A graph is of these vectors when most lead to their own records."""
+    slots = np.flatnonzero(alive)
+    slots = slots[np.isin(segment.keys[slots], snapshot.present(segment.keys[slots]))]
+    if len(slots) < SAMPLE:
+        return
+    sample = slots[np.linspace(0, len(slots) - 1, SAMPLE).astype(np.int64)]
+    if led.leads_to(sample, snapshot.vectors(segment.keys[sample])) < SAMPLE / 2:
+        yield f"segment {segment.name}: the graph is not of the vectors of its records"

@@ -8,20 +8,30 @@ cannot take the dimension, a segment has none and its vectors are measured one b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.local.blocks import Blocks, CacheDamaged
 from vermilion.local.index.base import Mask, Slots
-from vermilion.types import Space
+from vermilion.types import Space, pages
 
 BITS = 4
 # The rotation inside the codec costs d² bytes and time.
 DIMENSIONS = range(1, 4097)
 # Rows from which the codec learns how coordinates are spread.
 SAMPLE = 2_048
+# Vectors that are read and coded at a time: a million at once took 5 GB of memory.
+PAGE = 8_192
+
+
+class Rows(Protocol):
+    """Vectors that can be read in part: a matrix, or those of records in the store."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | Slots, /) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -46,20 +56,21 @@ def codec() -> Any | None:
 
 
 def build_vectors(
-    space: Space, vectors: NDArray[np.float32]
+    space: Space, vectors: Rows
 ) -> tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]] | None:
     """The blocks and values of these vectors, or None when they cannot be coded."""
     package = codec()
-    if package is None or vectors.shape[1] not in DIMENSIONS or not len(vectors):
+    if package is None or not len(vectors) or vectors[:1].shape[1] not in DIMENSIONS:
         return None
     frame = _frame(space, vectors)
-    rows = frame.rows(vectors)
-    index = package.TurboQuantIndex(dim=rows.shape[1], bit_width=BITS)
     # Sealing must give the same file for the same rows, so the sample is drawn with a fixed seed.
-    sample = np.random.default_rng(0).permutation(len(rows))[:SAMPLE]
-    if np.any(rows[sample]):
-        index.calibrate(rows[np.sort(sample)])
-    index.add(rows)
+    places = np.random.default_rng(0).permutation(len(vectors))[:SAMPLE]
+    sample = frame.rows(vectors[np.sort(places)])
+    index = package.TurboQuantIndex(dim=sample.shape[1], bit_width=BITS)
+    if np.any(sample):
+        index.calibrate(sample)
+    for page in pages(len(vectors), PAGE):
+        index.add(frame.rows(vectors[page]))
     values = {
         "space": space,
         "rows": len(vectors),
@@ -160,13 +171,18 @@ class _Frame:
         return np.float32(1 - constant) - scores
 
 
-def _frame(space: Space, vectors: NDArray[np.float32]) -> _Frame:
-    rows = directed(space, vectors)
-    centre = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+def _frame(space: Space, vectors: Rows) -> _Frame:
+    total: Any = 0.0
+    squares = 0.0
+    for page in pages(len(vectors), PAGE):
+        rows = directed(space, vectors[page])
+        total += rows.sum(axis=0, dtype=np.float64)
+        squares += float(np.einsum("ij,ij->", rows, rows, dtype=np.float64))
+    mean = total / len(vectors)
+    centre = mean.astype(np.float32)
     if space != "l2":
         return _Frame(space, centre, 1.0, 0.0)
-    moved = rows - centre
-    square = float(np.einsum("ij,ij->i", moved, moved, dtype=np.float64).mean())
+    square = max(0.0, squares / len(vectors) - float(mean @ mean))
     return _Frame(space, centre, max(square**0.5 / 2, 1e-30), square / 2)
 
 

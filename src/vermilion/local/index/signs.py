@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vermilion.local.blocks import Blocks, CacheDamaged
 from vermilion.local.index.base import Mask, Slots
-from vermilion.local.index.sealed_vectors import Candidates, directed
+from vermilion.local.index.sealed_vectors import Candidates, Rows, directed
 from vermilion.types import Space, pages
 
 # Rows compared at a time: what is in between fits the processor's cache.
@@ -35,26 +35,39 @@ Words = NDArray[np.uint64]
 
 
 def build_signs(
-    space: Space, vectors: NDArray[np.float32]
+    space: Space, vectors: Rows
 ) -> tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]]:
     """The blocks and values of these vectors."""
     with np.errstate(over="ignore", invalid="ignore"):  # such a spread is never good enough
-        return _build(space, directed(space, vectors))
+        return _build(space, _Directed(space, vectors))
 
 
-def _build(
-    space: Space, rows: NDArray[np.float32]
-) -> tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]]:
-    centre = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    words = -(-rows.shape[1] // 64)
+class _Directed:
+    """The rows, or for cosine their directions, read in part like the rows."""
+
+    def __init__(self, space: Space, vectors: Rows) -> None:
+        self._space = space
+        self._vectors = vectors
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def __getitem__(self, rows: slice | Slots, /) -> NDArray[np.float32]:
+        return directed(self._space, self._vectors[rows])
+
+
+def _build(space: Space, rows: Rows) -> tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]]:
+    sums = [rows[page].sum(axis=0, dtype=np.float64) for page in pages(len(rows), ROWS)]
+    centre = (np.sum(sums, axis=0) / len(rows)).astype(np.float32)
+    words = -(-len(centre) // 64)
     signs = np.empty((words, len(rows)), np.uint64)
     squares, scales = (np.empty(len(rows), np.float32) for _ in range(2))
     for page in pages(len(rows), ROWS):
         moved = rows[page] - centre
         signs[:, page] = _packed(moved > 0).T
         squares[page] = np.einsum("ij,ij->i", moved, moved)
-        sums = np.abs(moved).sum(axis=1)
-        scales[page] = np.divide(squares[page], sums, out=np.zeros_like(sums), where=sums > 0)
+        spans = np.abs(moved).sum(axis=1)
+        scales[page] = np.divide(squares[page], spans, out=np.zeros_like(spans), where=spans > 0)
     blocks = {"signs": signs, "squares": squares, "scales": scales, "centre": centre}
     found = _Signs(space, signs, squares, scales, centre)
     values = {"space": space, "spread": _spread(found, rows)}
@@ -67,7 +80,7 @@ def _packed(bits: NDArray[np.bool_]) -> Words:
     return np.packbits(wide, axis=1, bitorder="little").view("<u8")
 
 
-def _spread(signs: _Signs, rows: NDArray[np.float32]) -> float:
+def _spread(signs: _Signs, rows: Rows) -> float:
     """The standard deviation of an estimated product, for a query of length 1.
 
     It grows with the length of the row. By ip the nearest rows are long ones, so that is the length
@@ -76,12 +89,13 @@ def _spread(signs: _Signs, rows: NDArray[np.float32]) -> float:
     draw = np.random.default_rng(0)  # the same rows give the same file
     some = np.sort(draw.permutation(len(rows))[:SAMPLE])
     few = signs.only(some)
-    asked = rows[draw.permutation(len(rows))[:SAMPLE_QUERIES]] - signs.centre
+    asked = rows[np.sort(draw.permutation(len(rows))[:SAMPLE_QUERIES])] - signs.centre
+    moved = rows[some] - signs.centre
     off = []
     for query in asked:
         length = float(np.linalg.norm(query))
         if length > 0:
-            true = (rows[some] - signs.centre) @ query
+            true = moved @ query
             off.append((few.products(query) - true) / length)
     if not off:
         return 0.0
