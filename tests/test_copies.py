@@ -160,7 +160,7 @@ def test_index_files_are_shared_with_the_copy(disk: LocalEngine, folder: Path) -
         {path.name: path.stat().st_ino for path in (folder_of(folder, at) / "indexes").iterdir()}
         for at in (address, copy)
     )
-    assert one == two and len(one) == 4
+    assert one and one == two
     assert disk.indexing_status(copy) == disk.indexing_status(address)
     assert disk.check(deep=True) == []
     disk.delete(address, ids("8"), secure=True)

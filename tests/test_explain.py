@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -115,9 +117,10 @@ def test_why_not_tells_what_the_index_missed(
     candidates = search._Sealed._candidates
 
     def the_worse_half(self: search._Sealed, *arguments: object) -> object:
-        slots, estimates, _ = candidates(self, *arguments)  # type: ignore[arg-type]
-        worse = np.argsort(estimates)[len(slots) // 2 :]
-        return slots[worse], estimates[worse], np.inf
+        [found] = candidates(self, *arguments)  # type: ignore[arg-type]
+        half = len(found.slots) // 2
+        worse = replace(found, slots=found.slots[half:], estimates=found.estimates[half:])
+        return [replace(worse, horizon=np.inf)]
 
     monkeypatch.setattr(search._Sealed, "_candidates", the_worse_half)
     told = sealed.why_not(first, query, n_results=1)

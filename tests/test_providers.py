@@ -93,6 +93,14 @@ def test_without_a_query_task_queries_are_embedded_as_documents(
     assert "query_task" not in function.get_config()
 
 
+def test_the_first_failure_ends_the_call(server: Providers) -> None:
+    row = next(row for row in LIVE if row.name == "roboflow")
+    server.instead += [(400, {}, '{"message": "no credit"}')] * 1000
+    with pytest.raises(EmbeddingError, match="no credit"):
+        made(row, server)([f"{number}" for number in range(1000)])
+    assert len(server.calls) < 100
+
+
 def test_azure_has_its_own_address_and_header(server: Providers) -> None:
     function = functions.OpenAIEmbeddingFunction(
         api_base=server.base("azure"), api_type="azure", api_version="2024-02-01",

@@ -12,6 +12,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -23,6 +24,8 @@ from vermilion.errors import ArgumentTypeError, ArgumentValueError, EmbeddingErr
 from vermilion.types import Embeddings, Space, pages
 
 REQUIRED = inspect.Parameter.empty
+# So many requests of one call are under way at a time.
+PARALLEL = 4
 SPACES: tuple[Space, ...] = ("cosine", "l2", "ip")
 _JSON_TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
 _JSON_TYPES |= {"object": dict}
@@ -221,10 +224,16 @@ class HostedEmbeddingFunction(EmbeddingFunction[Any]):
 
     def _embed(self, inputs: list[Any], *, query: bool) -> list[Any]:
         self._check_inputs(inputs)
-        vectors: list[Any] = []
-        for page in pages(len(inputs), self._batch(inputs)):
-            vectors += self._embed_batch(inputs[page], query)
-        return vectors
+        batches = [inputs[page] for page in pages(len(inputs), self._batch(inputs))]
+        if len(batches) < 2:
+            return [one for batch in batches for one in self._embed_batch(batch, query)]
+        with ThreadPoolExecutor(min(PARALLEL, len(batches))) as pool:
+            waiting = [pool.submit(self._embed_batch, batch, query) for batch in batches]
+            try:
+                return [one for batch in waiting for one in batch.result()]
+            except BaseException:  # what is not sent yet need not be paid for
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
 
     def _embed_batch(self, items: list[Any], query: bool) -> list[Any]:
         answer = send(self.provider.name, self._request(items, query), [self._key or ""])

@@ -12,9 +12,9 @@ import random
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from vermilion import forks
 from vermilion.errors import EmbeddingError
 
 if TYPE_CHECKING:
@@ -68,25 +68,31 @@ def _post(request: Request) -> httpx.Response:
     )
 
 
-@cache
+_guard = forks.Lock()
+_clients: list[httpx.Client] = []
+
+
 def _client() -> httpx.Client:
     """Connections are kept for the next batch. Redirects are not followed: they would take keys."""
     import httpx  # only those who ask a provider pay for it
 
-    atexit.register(close)
-    return httpx.Client()
+    with _guard:
+        if not _clients:
+            atexit.register(close)
+            _clients.append(httpx.Client())
+        return _clients[0]
 
 
 def close() -> None:
     """Lets all connections go; the next request opens new ones."""
-    if _client.cache_info().currsize:
-        _client().close()
-        _client.cache_clear()
+    with _guard:
+        while _clients:
+            _clients.pop().close()
 
 
 if hasattr(os, "register_at_fork"):
     # A child speaks on connections of its own, and leaves the parent's open.
-    os.register_at_fork(after_in_child=_client.cache_clear)
+    os.register_at_fork(after_in_child=_clients.clear)
 
 
 def _network_errors() -> tuple[type[Exception], ...]:

@@ -158,7 +158,8 @@ class LocalCollection:
                     keys = _page(np.sort(np.fromiter(found, np.int64, len(found))), limit, offset)
                 return snapshot.records(keys, columns)
         with indexer.reading(planner.needs(selection)) as moment:
-            keys = _page(planner.select_keys(moment, selection), limit, offset)
+            stop = None if limit is None else (offset or 0) + limit
+            keys = _page(planner.select_keys(moment, selection, stop), limit, offset)
             return moment.snapshot.records(keys, columns)
 
     def query(
@@ -173,7 +174,7 @@ class LocalCollection:
         opened = self._open()
         if opened is None:
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
-        with opened[1].reading(planner.needs(selection, vectors=True)) as moment:
+        with opened[1].reading(planner.needs(selection, vectors=len(vectors))) as moment:
             self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
             return planner.query(moment, self._wish(k, effort), vectors, selection, columns)
 
@@ -184,7 +185,7 @@ class LocalCollection:
         opened = self._open()
         if opened is None:
             return Explanation(0, 0, 0, 0, [Course("nothing", 0) for _ in vectors], {})
-        with opened[1].reading(planner.needs(selection, vectors=True)) as moment:
+        with opened[1].reading(planner.needs(selection, vectors=1)) as moment:
             return explain.explain(moment, self._wish(k, effort), vectors, selection)
 
     def why_not(
@@ -194,7 +195,7 @@ class LocalCollection:
         opened = self._open()
         if opened is None:
             return WhyNot("unknown id")
-        with opened[1].reading(planner.needs(selection, vectors=True)) as moment:
+        with opened[1].reading(planner.needs(selection, vectors=1)) as moment:
             return explain.why_not(moment, self._wish(k, effort), vector, selection, id)
 
     def _wish(self, k: int, effort: Effort) -> Wish:

@@ -7,7 +7,6 @@ the copy shares them with the original where the file system has links.
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,4 +35,6 @@ def _share(path: Path, target: Path) -> None:
     except FileNotFoundError:
         raise
     except OSError:  # a file system without links
+        import shutil  # as in drafts.py
+
         shutil.copyfile(path, target)

@@ -8,7 +8,6 @@ one is writing.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,7 +32,7 @@ def drafting(root: Path, id: UUID) -> Iterator[Path]:
                 draft.mkdir()
                 yield draft
         except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)  # it may be what fills the disk
+            remove_tree(draft)  # it may be what fills the disk
             raise
         finally:
             lock.unlink(missing_ok=True)
@@ -51,7 +50,7 @@ def settle(draft: Path, folder: Path) -> bool:
         except OSError:
             if not folder.exists():
                 raise
-            shutil.rmtree(draft, ignore_errors=True)
+            remove_tree(draft)
             return False
         sync_directory(folder.parent)
         return True
@@ -62,5 +61,12 @@ def remove_abandoned(root: Path) -> None:
     for lock in root.glob(f"*{SUFFIX}{LOCK}"):
         with suppress(OSError), try_lock(lock) as free:
             if free:
-                shutil.rmtree(lock.with_name(lock.name.removesuffix(LOCK)), ignore_errors=True)
+                remove_tree(lock.with_name(lock.name.removesuffix(LOCK)))
                 lock.unlink()
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder with all that can be removed of it."""
+    import shutil  # takes 3 ms, and most processes never need it
+
+    shutil.rmtree(folder, ignore_errors=True)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from vermilion.engine import Column, Selection
 from vermilion.local import planner
-from vermilion.local.index.base import Mask
 from vermilion.local.indexer import Moment
+from vermilion.local.matches import Matches
 from vermilion.local.search import Wish, search
 from vermilion.types import Effort, Explanation, WhyNot
 from vermilion.where import DOCUMENT, ID, And, Condition, Filter
@@ -26,9 +26,9 @@ def explain(
     """Answers the query and tells how."""
     planner.check_dimension(moment, vectors)
     marks = [perf_counter()]
-    allowed = planner.select(moment, selection)
+    matches = planner.selected(moment, selection)
     marks.append(perf_counter())
-    found = search(moment, wish, vectors, allowed)
+    found = search(moment, wish, vectors, matches)
     marks.append(perf_counter())
     for one in found:
         moment.snapshot.records(moment.view.keys[one.nearest.slots], COLUMNS)
@@ -37,7 +37,7 @@ def explain(
     sealed = moment.view.table.sealed
     return Explanation(
         records=moment.snapshot.head.rows,
-        selected=int(np.count_nonzero(allowed)),
+        selected=int(np.count_nonzero(matches.settle())),
         in_segments=int(np.count_nonzero(moment.view.live[:sealed])),
         in_tail=int(np.count_nonzero(moment.view.live[sealed:])),
         courses=[one.course for one in found],
@@ -60,18 +60,18 @@ def why_not(
         failing = _failing(moment, selection.filter, slot)
         if failing:
             return WhyNot("filter", failing)
-    return _by_distance(moment, wish, vector, planner.select(moment, selection), slot)
+    return _by_distance(moment, wish, vector, planner.selected(moment, selection), slot)
 
 
 def _by_distance(
-    moment: Moment, wish: Wish, vector: NDArray[np.float32], allowed: Mask, slot: int
+    moment: Moment, wish: Wish, vector: NDArray[np.float32], matches: Matches, slot: int
 ) -> WhyNot:
-    everything = replace(wish, k=int(np.count_nonzero(allowed)), effort=Effort(exact=True))
-    order = search(moment, everything, vector[np.newaxis], allowed)[0].nearest
+    everything = replace(wish, k=int(np.count_nonzero(matches.settle())), effort=Effort(exact=True))
+    order = search(moment, everything, vector[np.newaxis], matches)[0].nearest
     rank = int(np.flatnonzero(order.slots == slot)[0])
     last = min(wish.k, len(order.slots)) - 1
     told = float(order.distances[rank]), float(order.distances[last])
-    found = search(moment, wish, vector[np.newaxis], allowed)[0].nearest
+    found = search(moment, wish, vector[np.newaxis], matches)[0].nearest
     if slot in found.slots:
         return WhyNot("found", [], *told, rank)
     return WhyNot("farther" if rank > last else "missed", [], *told, rank)

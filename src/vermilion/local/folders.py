@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ from uuid import UUID
 from vermilion.errors import DamagedError, NotFoundError, StorageError
 from vermilion.local.collection import MadeMeanwhile
 from vermilion.local.copier import copy_collection
-from vermilion.local.drafts import drafting, remove_abandoned, settle
+from vermilion.local.drafts import drafting, remove_abandoned, remove_tree, settle
 from vermilion.local.sqlite import sync_directory
 from vermilion.local.store import RECORDS, Store
 from vermilion.local.transaction import Transaction
@@ -155,7 +154,7 @@ def _remove_files(folder: Path) -> None:
                 os.unlink(entry)
         os.rmdir(folder)
     except OSError:  # there are indexes, or somebody is in the way
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
 
 
 def _ids_in(folder: Path) -> set[UUID]:

@@ -37,9 +37,9 @@ DEAD_SLOTS = 4_096
 
 @dataclass(frozen=True)
 class Needs:
-    """Which indexes a read asks for."""
+    """Which indexes a read asks for; of vectors, for how many searches."""
 
-    vectors: bool = False
+    vectors: int = 0
     columns: bool = False
     text: bool = False
 
@@ -206,7 +206,8 @@ class Indexer:
         """Opens the parts that are needed; False when a segment had to be left aside."""
         for _, segment in state.segments:
             try:
-                segment.open(vectors=needs.vectors, columns=needs.columns, text=needs.text)
+                segment.open_for(needs.vectors)
+                segment.open(vectors=False, columns=needs.columns, text=needs.text)
             except CacheDamaged as damage:
                 self._leave_aside(segment.name, damage)
                 return False
@@ -222,7 +223,7 @@ class Indexer:
     def _missing(self, state: _State, snapshot: Snapshot, needs: Needs) -> bool:
         tail, dimension = state.tail, snapshot.head.dimension
         return (needs.columns and tail.columns is None) or (
-            needs.vectors and dimension is not None and tail.vectors is None
+            needs.vectors > 0 and dimension is not None and tail.vectors is None
         )
 
     def _build_tail(self, state: _State, snapshot: Snapshot, needs: Needs) -> None:

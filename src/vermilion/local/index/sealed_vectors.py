@@ -26,10 +26,14 @@ SAMPLE = 2_048
 
 @dataclass(frozen=True)
 class Candidates:
-    """Slots of a segment, best first, with the distance that their codes suggest."""
+    """Slots of a segment, best first, with the distance that their codes suggest.
+
+    `spread` is the standard deviation of such estimates, where it is known.
+    """
 
     slots: Slots
     estimates: NDArray[np.float32]
+    spread: float = 0.0
 
 
 def codec() -> Any | None:
@@ -67,6 +71,9 @@ def build_vectors(
 
 class SealedVectors:
     """The codes of one segment, loaded into memory."""
+
+    # Candidates asked for at first.
+    first = 32
 
     def __init__(self, blocks: Blocks) -> None:
         """Raises CacheDamaged when the file does not hold what its header says."""
@@ -132,7 +139,7 @@ class _Frame:
 
     def rows(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """The rows to code."""
-        moved = _directed(self.space, vectors) - self.centre
+        moved = directed(self.space, vectors) - self.centre
         if self.space != "l2":
             return _padded(moved)
         halves = np.einsum("ij,ij->i", moved, moved, dtype=np.float64) / 2
@@ -140,7 +147,7 @@ class _Frame:
 
     def query(self, query: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
         """The row to search with, and the constant that `distances` needs."""
-        row = _directed(self.space, query[np.newaxis])[0]
+        row = directed(self.space, query[np.newaxis])[0]
         if self.space != "l2":
             return _padded(row[np.newaxis])[0], float(row @ self.centre)
         moved = row - self.centre
@@ -154,16 +161,16 @@ class _Frame:
 
 
 def _frame(space: Space, vectors: NDArray[np.float32]) -> _Frame:
-    directed = _directed(space, vectors)
-    centre = directed.mean(axis=0, dtype=np.float64).astype(np.float32)
+    rows = directed(space, vectors)
+    centre = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     if space != "l2":
         return _Frame(space, centre, 1.0, 0.0)
-    moved = directed - centre
+    moved = rows - centre
     square = float(np.einsum("ij,ij->i", moved, moved, dtype=np.float64).mean())
     return _Frame(space, centre, max(square**0.5 / 2, 1e-30), square / 2)
 
 
-def _directed(space: Space, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def directed(space: Space, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """The rows themselves, or for cosine their directions."""
     if space != "cosine":
         return vectors
@@ -176,4 +183,6 @@ def _directed(space: Space, vectors: NDArray[np.float32]) -> NDArray[np.float32]
 def _padded(rows: NDArray[Any]) -> NDArray[np.float32]:
     """Rows as float32 with zeros up to a multiple of 8 coordinates, which the codec asks for."""
     missing = -rows.shape[1] % 8
+    if not missing:
+        return np.ascontiguousarray(rows, dtype=np.float32)
     return np.ascontiguousarray(np.pad(rows, ((0, 0), (0, missing))), dtype=np.float32)

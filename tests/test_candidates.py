@@ -1,0 +1,187 @@
+"""Candidates by codes and by signs: believed only as far as they are right, over any segments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from test_real_text import real_vectors
+from test_segments import seal
+from vermilion.local import search, segment
+from vermilion.local.blocks import Blocks, write_blocks
+from vermilion.local.engine import LocalEngine
+from vermilion.local.index.base import distances
+from vermilion.local.index.sealed_vectors import SealedVectors
+from vermilion.local.index.signs import SealedSigns, build_signs
+from vermilion.local.segment import BY_SIGNS
+from vermilion.records import Batch
+from vermilion.types import Address, Space
+from words import make, where
+
+ROWS = 6_000
+SPACES: list[Space] = ["l2", "cosine", "ip"]
+
+
+def line(random: np.random.Generator) -> Any:
+    """All on one line, far apart: the codes of such rows are off by many times that."""
+    return np.arange(ROWS, dtype=np.float32)[:, None] * np.ones(8, np.float32)
+
+
+def walk(random: np.random.Generator) -> Any:
+    return np.cumsum(random.normal(size=(ROWS, 16)), axis=0)
+
+
+def clusters(random: np.random.Generator) -> Any:
+    centres = np.repeat(random.normal(size=(ROWS // 50, 64)), 50, axis=0)
+    return centres + 0.05 * random.normal(size=(ROWS, 64))
+
+
+def near_duplicates(random: np.random.Generator) -> Any:
+    return np.repeat(random.normal(size=(ROWS // 4, 64)), 4, axis=0) + 1e-4 * random.normal(
+        size=(ROWS, 64)
+    )
+
+
+def of_all_lengths(random: np.random.Generator) -> Any:
+    return random.normal(size=(ROWS, 40)) * np.exp(random.normal(size=(ROWS, 1)))
+
+
+KINDS = (line, walk, clusters, near_duplicates, of_all_lengths)
+
+
+def filled(engine: LocalEngine, folder: Path, space: Space, rows: NDArray[np.float32]) -> Address:
+    """Three segments, of very different sizes."""
+    address = make(engine, space=space)
+    for start, end in ((0, 4_200), (4_200, 5_400), (5_400, ROWS)):
+        numbers = range(start, end)
+        metadatas = [{"n": n} for n in numbers]
+        engine.add(address, Batch([str(n) for n in numbers], rows[start:end], metadatas=metadatas))
+        seal(folder, address, space)
+    return address
+
+
+@pytest.mark.parametrize("by_signs", [0, 10**6])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("space", ["l2", "ip"])
+def test_nearest_neighbours_are_found_whatever_the_rows_are_like(
+    disk: LocalEngine,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    space: Space,
+    kind: Any,
+    by_signs: int,
+) -> None:
+    monkeypatch.setattr(segment, "BY_SIGNS", by_signs)
+    random = np.random.default_rng(4)
+    rows = kind(random).astype(np.float32)
+    address = filled(disk, folder, space, rows)
+    asked = rows[random.choice(ROWS, 120, replace=False)]
+    for k, least in ((1, 0.999), (10, 0.995)):
+        right = 0
+        for hits, query in zip(disk.query(address, asked, k), asked, strict=True):
+            farthest = np.partition(distances(space, rows, query), k - 1)[k - 1]
+            right += int(np.count_nonzero(hits.distances <= farthest))
+        assert right >= least * k * len(asked)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("by_signs", [0, 10**6])
+def test_masked_or_not_the_answer_is_the_same(
+    disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch, share: float, by_signs: int
+) -> None:
+    monkeypatch.setattr(segment, "BY_SIGNS", by_signs)
+    monkeypatch.setattr(search, "EXACT", 0)
+    rows = real_vectors(ROWS, seed=8)
+    address = filled(disk, folder, "cosine", rows)
+    allowed = np.arange(ROWS) % 1_000 < 1_000 * share
+    right = 0
+    some = where({"n": {"$in": np.flatnonzero(allowed).tolist()}})
+    queries = real_vectors(20, seed=9)
+    for hits, query in zip(disk.query(address, queries, 10, some), queries, strict=True):
+        measured = distances("cosine", rows[allowed], query)
+        farthest = np.partition(measured, 9)[9]
+        right += int(np.count_nonzero(hits.distances <= farthest))
+        assert len(hits.records.ids) == 10
+    assert right >= 0.99 * 10 * len(queries)
+
+
+# ── signs ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def signs_of(folder: Path, space: Space, rows: NDArray[np.float32]) -> SealedSigns:
+    write_blocks(folder / "signs", "signs", 1, *build_signs(space, rows))
+    return SealedSigns(Blocks(folder / "signs", "signs", 1))
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("dimension", [1, 7, 64, 65, 384])
+def test_signs_estimate_distances(tmp_path: Path, space: Space, dimension: int) -> None:
+    random = np.random.default_rng(dimension)
+    rows = random.normal(size=(3_000, dimension)).astype(np.float32)
+    signs = signs_of(tmp_path, space, rows)
+    off, spreads = [], []
+    for query in random.normal(size=(20, dimension)).astype(np.float32):
+        found = signs.candidates(query, len(rows), None)
+        assert sorted(found.slots.tolist()) == list(range(len(rows)))
+        assert (np.diff(found.estimates) >= 0).all()
+        off.append(found.estimates - distances(space, rows[found.slots], query))
+        spreads.append(found.spread)
+    told = np.sqrt(np.mean(np.square(off)))
+    # In one dimension a direction is a sign already.
+    most = 4 if space == "ip" else 1.4
+    assert told < 1e-6 or 0.7 < np.mean(spreads) / told < most
+    best = signs.candidates(rows[5], 50, np.arange(len(rows)) % 2 == 1)
+    assert len(best.slots) == 50
+    assert 5 in best.slots or dimension == 1 or space == "ip"
+
+
+@pytest.mark.parametrize("rows", [np.zeros((3, 4)), np.full((2, 4), 1e25), np.eye(4)[:1]])
+@pytest.mark.parametrize("space", SPACES)
+def test_signs_of_rows_without_any_spread(tmp_path: Path, space: Space, rows: Any) -> None:
+    signs = signs_of(tmp_path, space, rows.astype(np.float32))
+    assert len(signs.candidates(np.ones(4, np.float32), 2, None).slots) == min(2, len(rows))
+
+
+def test_the_first_queries_load_no_codes(
+    disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = real_vectors(ROWS, seed=10)
+    address = filled(disk, folder, "cosine", rows)
+    loaded: list[int] = []
+    load = SealedVectors.__init__
+
+    def counted(self: SealedVectors, blocks: Blocks) -> None:
+        load(self, blocks)
+        loaded.append(len(self))
+
+    monkeypatch.setattr(SealedVectors, "__init__", counted)
+    other = LocalEngine(folder)
+    for _ in range(BY_SIGNS):
+        [hits] = other.query(address, rows[:1], 3)
+        assert hits.records.ids[0] == "0"
+        assert loaded == []
+    other.query(address, rows[:1], 3)
+    assert sum(loaded) == ROWS
+    other.close()
+    loaded.clear()
+    many = LocalEngine(folder)
+    many.query(address, rows[: BY_SIGNS + 1], 3)
+    assert sum(loaded) == ROWS, "so many at once are worth it"
+    many.close()
+
+
+def test_signs_that_do_not_settle_a_query_are_not_asked_again(
+    disk: LocalEngine, folder: Path
+) -> None:
+    """Records about equally near: the first answer measures all, the next one goes by codes."""
+    random = np.random.default_rng(6)
+    rows = random.normal(size=(ROWS, 256)).astype(np.float32)
+    address = filled(disk, folder, "cosine", rows)
+    query = random.normal(size=(1, 256)).astype(np.float32)
+    for plan in ("exact", "codes"):
+        explanation = disk.explain(address, query, 10)
+        assert explanation.courses[0].plan == plan
