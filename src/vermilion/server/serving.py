@@ -27,6 +27,7 @@ from typing import Any
 
 from vermilion.engine import Engine
 from vermilion.errors import ArgumentValueError, StorageError
+from vermilion.server.guard import Guard
 from vermilion.server.settings import MIB, ServerSettings
 
 log = logging.getLogger("vermilion.server")
@@ -46,15 +47,15 @@ def serve(settings: ServerSettings, say: Callable[[str], None]) -> None:
         scheme = "https" if settings.tls_cert else "http"
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
         where = f"{scheme}://{shown}:{port}"
+        told = f"Vermilion serves {settings.path} at {where}"
         if settings.workers == 1:
-            engine = open_engine(settings)
-            server = _server(settings, engine)
-            say(f"Vermilion serves {settings.path} at {where}")
-            _run(server, sockets)
+            _run(_server(settings, open_engine(settings), lambda: say(told)), sockets)
         else:
-            open_engine(settings).close()  # what is wrong with the directory is told once
-            say(f"Vermilion serves {settings.path} at {where} with {settings.workers} processes")
-            _run_workers(settings, addresses, sockets)
+            # What is wrong with the directory and the tokens is told once.
+            open_engine(settings).close()
+            Guard(settings)
+            told += f" with {settings.workers} processes"
+            _run_workers(settings, addresses, sockets, lambda: say(told))
     say("Vermilion has stopped")
 
 
@@ -133,8 +134,8 @@ def _told(where: str, port: int, error: OSError) -> str:
 # ── one process ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _server(settings: ServerSettings, engine: Engine) -> Any:
-    """A uvicorn server over the application."""
+def _server(settings: ServerSettings, engine: Engine, ready: Callable[[], None]) -> Any:
+    """A uvicorn server over the application; `ready` is called when it can be reached."""
     import uvicorn
 
     from vermilion.server.app import create_app
@@ -156,7 +157,13 @@ def _server(settings: ServerSettings, engine: Engine) -> Any:
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
     )
-    return uvicorn.Server(config)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            ready()
+
+    return Server(config)
 
 
 def _run(server: Any, sockets: list[socket.socket]) -> None:
@@ -170,7 +177,10 @@ def _run(server: Any, sockets: list[socket.socket]) -> None:
 
 
 def _run_workers(
-    settings: ServerSettings, addresses: list[tuple[int, str]], sockets: list[socket.socket]
+    settings: ServerSettings,
+    addresses: list[tuple[int, str]],
+    sockets: list[socket.socket],
+    ready: Callable[[], None],
 ) -> None:
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -183,6 +193,9 @@ def _run_workers(
         stack.callback(_close, held)
         workers = [_Worker(settings, metrics) for _ in range(settings.workers)]
         try:
+            for worker in workers:
+                worker.wait()
+            ready()
             while not stop.wait(0.2):
                 for worker in workers:
                     worker.keep()
@@ -204,6 +217,7 @@ class _Worker:
         process = subprocess.Popen(
             [sys.executable, "-c", _WORKER],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, MULTIPROCESS: self._metrics},
             start_new_session=True,  # Ctrl-C is for the parent, which tells its workers
@@ -212,6 +226,12 @@ class _Worker:
         process.stdin.write(json.dumps(asdict(self._settings)) + "\n")
         process.stdin.flush()
         return process
+
+    def wait(self) -> None:
+        """Waits until it can be reached. Raises StorageError when it cannot."""
+        assert self.process.stdout is not None
+        if not self.process.stdout.readline():
+            raise StorageError("A process could not start; what it has said stands above")
 
     def keep(self) -> None:
         """Starts it again if it has died, and not more often than once a second."""
@@ -247,7 +267,7 @@ def work(pipe: Any) -> None:
         _socket(family, where, settings.port, shared=True)
         for family, where in _addresses(settings.host)
     ]
-    server = _server(settings, open_engine(settings))
+    server = _server(settings, open_engine(settings), lambda: print("ready", flush=True))
 
     def watch() -> None:
         pipe.read()
