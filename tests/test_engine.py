@@ -574,8 +574,9 @@ def test_distances(engine: Engine, space: Any, vector: Any, query: Any, distance
 # ── many ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_batches_have_no_limit(engine: Engine) -> None:
-    address, many = make(engine), 100_001
+def test_batches_have_no_limit(local_engine: LocalEngine) -> None:
+    engine, many = local_engine, 100_001
+    address = make(engine)
     batch = numbered(many, metadatas=[{"n": n % 7} for n in range(many)])
     assert engine.add(address, batch) == WriteResult(inserted=many)
     assert engine.count(address) == many
