@@ -50,8 +50,10 @@ def main() -> None:
     arguments = parser.parse_args()
     model = hidden_state_model().SerializeToString()
     files = text_files()
-    for folder, name in ((arguments.python_and_go, "model.onnx"),
-                         (arguments.javascript, "onnx/model.onnx")):
+    for folder, name in (
+        (arguments.python_and_go, "model.onnx"),
+        (arguments.javascript, "onnx/model.onnx"),
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(model)
         for file, text in files.items():
@@ -146,8 +148,15 @@ def tokenizer(tokens: list[str]) -> dict[str, Any]:
     """The WordPiece tokenizer in the form that the `tokenizers` library and its kin read."""
     ids = {token: number for number, token in enumerate(tokens)}
     added = [
-        {"id": ids[token], "content": token, "single_word": False, "lstrip": False,
-         "rstrip": False, "normalized": False, "special": True}
+        {
+            "id": ids[token],
+            "content": token,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
         for token in SPECIAL.values()
     ]
     cls, text, sep = (
@@ -155,14 +164,22 @@ def tokenizer(tokens: list[str]) -> dict[str, Any]:
         {"Sequence": {"id": "A", "type_id": 0}},
         {"SpecialToken": {"id": "[SEP]", "type_id": 0}},
     )
-    second = [{"Sequence": {"id": "B", "type_id": 1}}, {"SpecialToken": {"id": "[SEP]", "type_id": 1}}]
+    second = [
+        {"Sequence": {"id": "B", "type_id": 1}},
+        {"SpecialToken": {"id": "[SEP]", "type_id": 1}},
+    ]
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
         "added_tokens": sorted(added, key=lambda row: ids[row["content"]]),
-        "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
-                       "strip_accents": None, "lowercase": True},
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": True,
+            "strip_accents": None,
+            "lowercase": True,
+        },
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "post_processor": {
             "type": "TemplateProcessing",
@@ -174,8 +191,13 @@ def tokenizer(tokens: list[str]) -> dict[str, Any]:
             },
         },
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
-        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-                  "max_input_chars_per_word": 100, "vocab": ids},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": "[UNK]",
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100,
+            "vocab": ids,
+        },
     }
 
 

@@ -30,9 +30,16 @@ TEXTS = [text for text in VECTORS if text != "climate"]
 IDS = [f"id-{number}" for number in range(8)]
 # Nearest to [0, 1, 0] is id-0; the squared distance of id-n is n * n.
 EMBEDDINGS = [[float(number), 1.0, 0.0] for number in range(8)]
-DOCUMENTS = [f"the {name} letter" for name in "alpha beta gamma delta epsilon zeta eta theta".split()]
+NAMES = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"]
+DOCUMENTS = [f"the {name} letter" for name in NAMES]
 METADATAS: list[dict[str, Any]] = [
-    {"n": n, "half": n / 2, "even": n % 2 == 0, "word": "odd even".split()[n % 2 == 0], "tags": [n, 100]}
+    {
+        "n": n,
+        "half": n / 2,
+        "even": n % 2 == 0,
+        "word": ["even", "odd"][n % 2],
+        "tags": [n, 100],
+    }
     for n in range(8)
 ]
 
@@ -95,7 +102,11 @@ async def create(client: Any) -> Any:
             embedding_function=None,
         )
     )
-    assert (made.name, made.tenant, made.database) == ("py-main", "default_tenant", "default_database")
+    assert (made.name, made.tenant, made.database) == (
+        "py-main",
+        "default_tenant",
+        "default_database",
+    )
     assert made.metadata == {"title": "main", "year": 2026, "share": 0.5, "open": True}
     hnsw = made.configuration_json["hnsw"]
     assert (hnsw["space"], hnsw["ef_construction"], hnsw["max_neighbors"]) == ("l2", 200, 32)
@@ -297,8 +308,17 @@ async def delete(client: Any, collection: Any) -> None:
     assert await done(client.count_collections()) == len(names) - 2
 
 
+async def leftovers(client: Any) -> None:
+    """Records without metadata have none; in Chroma, lists of deleted collections come back."""
+    made = await done(client.create_collection("py-new", embedding_function=None))
+    await done(made.add(ids=IDS, embeddings=EMBEDDINGS))
+    if OURS:
+        assert (await done(made.get()))["metadatas"] == [None] * len(IDS)
+    await done(client.delete_collection("py-new"))
+
+
 async def texts(client: Any, function: EmbeddingFunction[Documents] | None) -> None:
-    """Documents and query texts: embedded by the client, by a function that the server remembers."""
+    """Documents and query texts, embedded by a function that the server remembers."""
     chosen = {"embedding_function": function} if function else {}
     made = await done(client.create_collection("py-texts", **chosen))
     await done(made.add(ids=list("abcd"), documents=TEXTS))
@@ -306,9 +326,16 @@ async def texts(client: Any, function: EmbeddingFunction[Documents] | None) -> N
     again = await done(client.get_collection("py-texts"))
     stored = again.configuration_json["embedding_function"]
     assert (stored["type"], stored["name"]) == ("known", function.name() if function else "default")
-    found = await done(again.query(query_texts=["climate"], n_results=2, include=["documents", "distances"]))
-    assert found["documents"] == [["climate change and the climate", "the weather of the coming century"]]
-    expected = [np.sum(np.subtract(VECTORS["climate"], VECTORS[text]) ** 2) for text in found["documents"][0]]
+    found = await done(
+        again.query(query_texts=["climate"], n_results=2, include=["documents", "distances"])
+    )
+    assert found["documents"] == [
+        ["climate change and the climate", "the weather of the coming century"]
+    ]
+    expected = [
+        np.sum(np.subtract(VECTORS["climate"], VECTORS[text]) ** 2)
+        for text in found["documents"][0]
+    ]
     assert np.allclose(found["distances"][0], expected, atol=2e-3), (found["distances"], expected)
     await done(again.update(ids=["a"], documents=["climate"]))
     assert (await done(again.query(query_texts=["climate"], n_results=1)))["ids"] == [["a"]]
@@ -342,7 +369,9 @@ async def fork(client: Any) -> None:
         forked = await done(made.fork("py-forked"))
         await done(made.delete(ids=IDS[:4]))
         assert (await done(forked.get(include=[])))["ids"] == IDS
-        assert (await done(forked.query(query_embeddings=[[0.0, 1.0, 0.0]], n_results=1)))["ids"] == [["id-0"]]
+        assert (await done(forked.query(query_embeddings=[[0.0, 1.0, 0.0]], n_results=1)))[
+            "ids"
+        ] == [["id-0"]]
         await done(client.delete_collection("py-forked"))
     else:
         await raises(ChromaError, "unsupported", lambda: made.fork("py-forked"))
@@ -363,7 +392,9 @@ async def databases(admin: chromadb.api.AdminAPI, host: str, port: int) -> None:
     await raises(NotFoundError, "does not exist", lambda: outside.get_collection("py-inside"))
     assert [one.name for one in inside.list_collections()] == ["py-inside"]
     admin.delete_database("py-database", tenant=tenant)
-    await raises(NotFoundError, "not found", lambda: admin.get_database("py-database", tenant=tenant))
+    await raises(
+        NotFoundError, "not found", lambda: admin.get_database("py-database", tenant=tenant)
+    )
 
 
 async def run(client: Any) -> None:
@@ -378,6 +409,7 @@ async def run(client: Any) -> None:
     collection = await modify(client, collection)
     await copy(client, collection)
     await delete(client, collection)
+    await leftovers(client)
     await texts(client, FixedVectors())
     if find_spec("chromadb.is_thin_client") is None:
         await texts(client, None)
