@@ -69,24 +69,15 @@ def tool(name: str, hint: str) -> str:
     return found
 
 
-def unless_done(folder: Path, *sources: Path) -> bool:
-    """True if the folder has to be made (again), because one of the sources is not what it was."""
+def once(folder: Path, sources: list[Path], build: Callable[[], None]) -> None:
+    """Makes a folder, unless it is there and was made from these sources as they are now."""
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
     mark = folder / "made-from"
     if mark.exists() and mark.read_text() == digest:
-        return False
+        return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    mark_when_done.append((mark, digest))
-    return True
-
-
-mark_when_done: list[tuple[Path, str]] = []
-
-
-def made() -> None:
-    """Marks the last folder as complete."""
-    mark, digest = mark_when_done.pop()
+    build()
     mark.write_text(digest)
 
 
@@ -95,21 +86,24 @@ def made() -> None:
 
 def environment_of(package: str) -> Path:
     """The Python environment of a package, installed from its lock file."""
-    lock, folder = HERE / "python" / f"{package}.txt", CACHE / f"python-{package}"
-    if unless_done(folder, lock):
+    lock = HERE / "python" / f"{package}.txt"
+    folder = CACHE / f"python-{sys.version_info[0]}.{sys.version_info[1]}-{package}"
+
+    def install() -> None:
         call(sys.executable, "-m", "venv", folder)
         call(folder / "bin" / "pip", "install", "--quiet", "--requirement", lock)
-        made()
-    return folder / "bin"
+
+    once(folder, [lock], install)
+    return folder
 
 
 def python() -> Iterator[Program]:
     """`chromadb` and `chromadb-client`, sync and async, and the page's blocks."""
     client, page = str(HERE / "python" / "client.py"), str(HERE / "python" / "page.py")
     for package in ("chromadb", "chromadb-client"):
-        interpreter = str(environment_of(package) / "python")
+        interpreter = str(environment_of(package) / "bin" / "python")
         yield Program(f"python: {package}", [interpreter, client, "{url}", "{server}"])
-    interpreter = str(environment_of("chromadb") / "python")
+    interpreter = str(environment_of("chromadb") / "bin" / "python")
     yield Program("python: the page's blocks", [interpreter, page, "{url}"])
 
 
@@ -118,12 +112,14 @@ def javascript() -> Iterator[Program]:
     npm, node = (tool(name, "Node.js 20 or newer") for name in ("npm", "node"))
     source, folder = HERE / "javascript", CACHE / "javascript"
     locks = [source / "package.json", source / "package-lock.json"]
-    if unless_done(folder, *locks):
+
+    def install() -> None:
         for lock in locks:
             shutil.copy(lock, folder)
         # The only script that would do something downloads a library for graphics cards.
         call(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=folder)
-        made()
+
+    once(folder, locks, install)
     model = folder / "node_modules/@huggingface/transformers/.cache/Xenova/all-MiniLM-L6-v2"
     shutil.copytree(JAVASCRIPT_MODEL, model, dirs_exist_ok=True)
     for old in (folder / "src", folder / "dist"):
@@ -142,13 +138,11 @@ def go() -> Iterator[Program]:
     compiler = tool("go", "Go 1.24 or newer")
     folder = CACHE / "go"
     folder.mkdir(parents=True, exist_ok=True)
+    flags = "-mod=readonly -buildvcs=false"
     for source in (HERE / "go", EXAMPLES / "go"):
-        call(compiler, "build", "-o", f"{folder}/", "./...", cwd=source, GOFLAGS="-mod=readonly")
-    runtime = next(
-        environment_of("chromadb").parent.glob(
-            "lib/*/site-packages/onnxruntime/capi/libonnxruntime.so.*"
-        )
-    )
+        call(compiler, "build", "-o", f"{folder}/", "./...", cwd=source, GOFLAGS=flags)
+    runtimes = "lib/*/site-packages/onnxruntime/capi/libonnxruntime.so.*"
+    (runtime,) = environment_of("chromadb").glob(runtimes)
     libraries = {
         "CHROMAGO_ONNX_RUNTIME_PATH": str(runtime),
         "TOKENIZERS_LIB_PATH": str(tokenizers(compiler)),
@@ -168,22 +162,17 @@ def tokenizers(compiler: str) -> Path:
     listed = subprocess.run(command, cwd=HERE / "go", check=True, capture_output=True, text=True)
     source, folder = Path(listed.stdout.strip()), CACHE / "tokenizers"
     manifest, lock = source / "Cargo.toml", source / "Cargo.lock"
-    if unless_done(folder, manifest, lock):
+
+    def build() -> None:
         for path in (manifest, lock):
             shutil.copyfile(path, folder / path.name)
         (folder / "src").mkdir()
         for path in (source / "src").iterdir():
             shutil.copyfile(path, folder / "src" / path.name)
-        call(
-            cargo,
-            "build",
-            "--locked",
-            "--quiet",
-            cwd=folder,
-            CARGO_PROFILE_DEV_DEBUG="0",
-            CARGO_TARGET_DIR=str(folder / "target"),
-        )
-        made()
+        settings = {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_TARGET_DIR": str(folder / "target")}
+        call(cargo, "build", "--locked", "--quiet", cwd=folder, **settings)
+
+    once(folder, [manifest, lock], build)
     return folder / "target" / "debug" / "libtokenizers.so"
 
 
@@ -294,7 +283,7 @@ def main() -> int:
     onnx = HOME / ".cache" / "chroma" / "onnx_models" / "all-MiniLM-L6-v2" / "onnx"
     call(sys.executable, HERE / "model.py", onnx, JAVASCRIPT_MODEL)
     if arguments.chroma:
-        whose, command = "chroma", [str(environment_of("chromadb") / "chroma")]
+        whose, command = "chroma", [str(environment_of("chromadb") / "bin" / "chroma")]
     else:
         whose, command = "vermilion", [sys.executable, "-m", "vermilion"]
     results = []
