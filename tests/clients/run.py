@@ -25,6 +25,8 @@ from pathlib import Path
 
 import openai_server
 
+from vermilion.engine import Engine
+
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parents[1] / "examples" / "collections"
 CACHE = Path(
@@ -41,8 +43,10 @@ class Program:
     """Something that talks to the server whose URL it is given, and fails if an answer is wrong."""
 
     name: str
-    # {url} and {server} stand for the server's URL and for whose server it is.
+    # {url} stands for the server's URL.
     command: list[str]
+    # Whether it wants to know which server it talks to, and what that can do.
+    asks: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -102,9 +106,9 @@ def python() -> Iterator[Program]:
     client, page = str(HERE / "python" / "client.py"), str(HERE / "python" / "page.py")
     for package in ("chromadb", "chromadb-client"):
         interpreter = str(environment_of(package) / "bin" / "python")
-        yield Program(f"python: {package}", [interpreter, client, "{url}", "{server}"])
+        yield Program(f"python: {package}", [interpreter, client, "{url}"])
     interpreter = str(environment_of("chromadb") / "bin" / "python")
-    yield Program("python: the page's blocks", [interpreter, page, "{url}"])
+    yield Program("python: the page's blocks", [interpreter, page, "{url}"], False)
 
 
 def javascript() -> Iterator[Program]:
@@ -129,8 +133,8 @@ def javascript() -> Iterator[Program]:
     shutil.copy(source / "tsconfig.json", folder)
     call(node, folder / "node_modules/typescript/bin/tsc", "--project", folder)
     dist = folder / "dist"
-    yield Program("javascript: chromadb", [node, str(dist / "client.js"), "{url}", "{server}"])
-    yield Program("javascript: the page's blocks", [node, str(dist / "page" / "run.js")])
+    yield Program("javascript: chromadb", [node, str(dist / "client.js"), "{url}"])
+    yield Program("javascript: the page's blocks", [node, str(dist / "page" / "run.js")], False)
 
 
 def go() -> Iterator[Program]:
@@ -147,8 +151,8 @@ def go() -> Iterator[Program]:
         "CHROMAGO_ONNX_RUNTIME_PATH": str(runtime),
         "TOKENIZERS_LIB_PATH": str(tokenizers(compiler)),
     }
-    yield Program("go: chroma-go", [str(folder / "clients"), "{url}", "{server}"], libraries)
-    yield Program("go: the page's blocks", [str(folder / "collections")], libraries)
+    yield Program("go: chroma-go", [str(folder / "clients"), "{url}"], True, libraries)
+    yield Program("go: the page's blocks", [str(folder / "collections")], False, libraries)
 
 
 def tokenizers(compiler: str) -> Path:
@@ -192,8 +196,8 @@ def rust() -> Iterator[Program]:
     )
     programs = target / "debug"
     for crate in ("chroma", "chromadb"):
-        yield Program(f"rust: {crate}", [str(programs / crate), "{url}", "{server}"])
-    yield Program("rust: the page's blocks", [str(programs / "collections")])
+        yield Program(f"rust: {crate}", [str(programs / crate), "{url}"])
+    yield Program("rust: the page's blocks", [str(programs / "collections")], False)
 
 
 LANGUAGES: dict[str, Callable[[], Iterator[Program]]] = {
@@ -243,7 +247,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError("the server did not start")
 
 
-def passes(program: Program, command: list[str], whose: str) -> bool:
+def passes(program: Program, command: list[str], known: list[str]) -> bool:
     """Runs a program against a fresh server; tells whether all it asserts is true."""
     started = time.monotonic()
     try:
@@ -256,7 +260,7 @@ def passes(program: Program, command: list[str], whose: str) -> bool:
                 "MY_CUSTOM_OPENAI_KEY": "a key",
             }
             done = subprocess.run(
-                [part.format(url=url, server=whose) for part in program.command],
+                [part.format(url=url) for part in program.command] + known * program.asks,
                 env=os.environ | settings | program.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -283,15 +287,16 @@ def main() -> int:
     onnx = HOME / ".cache" / "chroma" / "onnx_models" / "all-MiniLM-L6-v2" / "onnx"
     call(sys.executable, HERE / "model.py", onnx, JAVASCRIPT_MODEL)
     if arguments.chroma:
-        whose, command = "chroma", [str(environment_of("chromadb") / "bin" / "chroma")]
+        known, command = ["chroma"], [str(environment_of("chromadb") / "bin" / "chroma")]
     else:
-        whose, command = "vermilion", [sys.executable, "-m", "vermilion"]
+        known, command = ["vermilion"], [sys.executable, "-m", "vermilion"]
+        known += ["search"] * hasattr(Engine, "search")
     results = []
     for language in arguments.languages or LANGUAGES:
         started = time.monotonic()
         programs = list(LANGUAGES[language]())
         print(f"{language} installed ({time.monotonic() - started:.0f} s)", flush=True)
-        results += [passes(program, command, whose) for program in programs]
+        results += [passes(program, command, known) for program in programs]
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if all(results) else 1
 

@@ -1,8 +1,9 @@
 // Everything a program does with a server, through the Go client.
 //
-//	client URL vermilion|chroma
+//	client URL vermilion|chroma [search]
 //
-// The second argument says which server it talks to: a few answers are better here.
+// The second argument says which server it talks to: a few answers are better here. The third says
+// that it has the Search API.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -372,18 +374,21 @@ func searchAndFork() {
 		chroma.WithPage(chroma.PageLimit(2)),
 		chroma.WithSelect(chroma.KDocument, chroma.KScore, chroma.K("n")),
 	))
-	if ours {
+	if slices.Contains(os.Args, "search") {
 		check(err)
 		answer := found.(*chroma.SearchResultImpl)
 		equal(answer.IDs, [][]chroma.DocumentID{{"id-0", "id-2"}})
 		equal(answer.Scores, [][]float64{{0, 4}})
 		equal(answer.Documents, [][]string{{documents[0], documents[2]}})
+	} else {
+		refused(err, 501, "Search")
+	}
+	if ours {
 		forked := must(made.Fork(ctx, "go-forked"))
 		check(made.Delete(ctx, chroma.WithIDs(ids[:4]...)))
 		equal(must(forked.Get(ctx)).GetIDs(), chroma.DocumentIDs(ids))
 		check(client.DeleteCollection(ctx, "go-forked"))
 	} else {
-		refused(err, 501, "not implemented")
 		_, err = made.Fork(ctx, "go-forked")
 		refused(err, 501, "unsupported")
 	}

@@ -15,10 +15,11 @@ pub const TEXTS: [&str; 4] = [
     "climate change and the climate",
 ];
 
-/// The server's URL, and whether it is ours: a few answers are better there.
-pub fn arguments() -> (String, bool) {
+/// The server's URL, whether it is ours, where a few answers are better, and whether it has search.
+pub fn arguments() -> (String, bool, bool) {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    (arguments[0].clone(), arguments[1] == "vermilion")
+    let searches = arguments.contains(&"search".to_string());
+    (arguments[0].clone(), arguments[1] == "vermilion", searches)
 }
 
 pub fn ids(places: &[usize]) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Everything a program does with a server, through the crate `chroma`.
 //!
-//!     chroma URL vermilion|chroma
+//!     chroma URL vermilion|chroma [search]
 
 use std::fmt;
 
@@ -282,7 +282,7 @@ async fn texts(client: &ChromaHttpClient) -> Result<()> {
     Ok(())
 }
 
-async fn search_and_fork(client: &ChromaHttpClient, ours: bool) -> Result<()> {
+async fn search_and_fork(client: &ChromaHttpClient, ours: bool, searches: bool) -> Result<()> {
     let made = client.create_collection("rs-search", None, None).await?;
     let vectors: Vec<_> = all().into_iter().map(vector).collect();
     let metadatas = all().into_iter().map(|n| Some(metadata(n))).collect();
@@ -299,19 +299,22 @@ async fn search_and_fork(client: &ChromaHttpClient, ours: bool) -> Result<()> {
         .limit(Some(2), 0)
         .select([Key::Score, Key::field("n")]);
     let answer = made.search(vec![wanted]).await;
-    let forked = made.fork("rs-forked").await;
-    if ours {
+    if searches {
         let found = answer?;
         assert_eq!(found.ids, [ids(&[0, 2])]);
         assert_eq!(found.scores, [Some(vec![Some(0.0), Some(4.0)])]);
         let rows = found.metadatas[0].as_ref().unwrap();
         assert_eq!(rows[1], Some(Metadata::from([("n".to_string(), 2.into())])));
+    } else {
+        refused(answer, 501, "Search");
+    }
+    let forked = made.fork("rs-forked").await;
+    if ours {
         made.delete(Some(ids(&[0, 1])), None, None).await?;
         assert_eq!(forked?.count().await?, COUNT as u32);
         assert!(made.get_indexing_status().await?.op_indexing_progress >= 0.0);
         client.delete_collection("rs-forked").await?;
     } else {
-        refused(answer, 501, "not implemented");
         refused(forked, 501, "unsupported");
     }
     client.delete_collection("rs-search").await?;
@@ -333,7 +336,7 @@ async fn databases(client: &ChromaHttpClient) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let (url, ours) = arguments();
+    let (url, ours, searches) = arguments();
     let client = ChromaHttpClient::new(ChromaHttpClientOptions {
         endpoint: url.parse()?,
         ..Default::default()
@@ -349,7 +352,7 @@ async fn main() -> Result<()> {
     copy(&client, &collection).await?;
     remove(&client, &collection).await?;
     texts(&client).await?;
-    search_and_fork(&client, ours).await?;
+    search_and_fork(&client, ours, searches).await?;
     databases(&client).await?;
     Ok(())
 }

@@ -253,7 +253,7 @@ async fn texts(client: &ChromaClient) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let (url, _) = arguments();
+    let (url, _, _) = arguments();
     let client = ChromaClient::new(ChromaClientOptions {
         url: Some(url),
         auth: ChromaAuthMethod::None,
