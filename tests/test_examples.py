@@ -14,7 +14,7 @@ import pytest
 import vermilion
 from providers_server import KEY, Providers, serving, vector
 
-FOLDER = Path(__file__).parent.parent / "examples" / "collections"
+FOLDER = Path(__file__).parent.parent / "examples" / "collections" / "python"
 RUNNER = runpy.run_path(str(FOLDER / "run.py"))
 run = RUNNER["run"]
 
@@ -81,11 +81,11 @@ def test_the_text_is_that_of_the_page(name: str) -> None:
 
 
 def test_the_table_has_a_row_for_each_with_its_heading() -> None:
-    table = (FOLDER / "README.md").read_text(encoding="utf-8")
+    table = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
     for name in SHA256:
         heading = (FOLDER / f"{name}.py").read_text(encoding="utf-8").partition("\n")[0]
         title = heading.partition(". ")[2]
-        assert f"| [{int(name[:2])}]({name}.py) | {title} |" in table
+        assert f"| {int(name[:2])} | {title} | [Python](python/{name}.py)" in table
 
 
 def names_used(name: str) -> set[str]:
