@@ -45,6 +45,8 @@ def others(figures: Figures) -> list[str]:
         return []
     lines = [
         "",
+        "### Beside other embedded stores",
+        "",
         "| work | " + " | ".join(systems) + " | best |",
         "| --- |" + " ---: |" * len(systems) + " --- |",
     ]
@@ -119,6 +121,8 @@ def selectivity(figures: Figures) -> list[str]:
     kinds = ("random", "fresh", "near", "far")
     plain = rows["unfiltered"]
     lines = [
+        "",
+        "### By what a filter lets through",
         "",
         f"Without a filter: {_times(plain)}.",
         "",

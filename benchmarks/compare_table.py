@@ -98,6 +98,8 @@ def markdown(content: dict[str, Any]) -> str:
         + ", ".join(f"{name} {one['load'][0]}–{one['load'][1]}" for name, one in _stages(content))
         + ".",
         "",
+        "### Against chromadb",
+        "",
         "| work | vermilion, wall / CPU | chromadb, wall / CPU | ratios of both | goal | recall |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
