@@ -37,8 +37,8 @@ SETTINGS = {
     "after the load; `flush()` after every later write; ids are UUIDs of ours",
     "sqlite-vec": "no index, its search is exact; filtered keys are columns of the vector table; "
     "FTS5 with trigrams for $contains; WAL, a sync for each commit",
-    "lancedb": "IVF_PQ, refined twentyfold, which it takes for a recall of 0.99; BTREE or BITMAP on "
-    "filtered keys; `optimize()` after the load; it never syncs what it writes",
+    "lancedb": "IVF_PQ, refined twentyfold, which it takes for a recall of 0.99; BTREE or BITMAP "
+    "on filtered keys; `optimize()` after the load; it never syncs what it writes",
 }
 
 CANNOT = {
