@@ -17,7 +17,7 @@ from pathlib import Path
 
 from compare_rivals import RECALL, TEN, Figures
 from compare_table import ROWS, merged, ratio
-from figures import number
+from figures import Figure, number
 
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328; }
@@ -119,9 +119,7 @@ def bars(figures: Figures, rows: int) -> str:
 def signs(figures: Figures, rows: int) -> str:
     """Every system's time in the ten works, as a multiple of vermilion's."""
     systems = list(figures["query"])
-    strips = [
-        (row, relative(figures[row], systems, work.more)) for work in TEN for row in work.rows
-    ]
+    strips = [(row, relative(figures[row], systems)) for work in TEN for row in work.rows]
     axis = Axis([times for _, strip in strips for times in strip.values()])
     bottom = TOP + 20 + (LINE + 4) * len(strips)
     parts = axis.drawn(bottom)
@@ -145,14 +143,16 @@ def signs(figures: Figures, rows: int) -> str:
     return picture(parts, bottom + 48, f"Vermilion beside other embedded stores, {rows:,} rows")
 
 
-def relative(
-    figures: dict[str, dict[str, float]], systems: list[str], more: bool
-) -> dict[str, float]:
-    """Times of one work as multiples of vermilion's."""
-    key = "value" if more else "wall"
-    ours = figures["vermilion"][key]
-    there = [system for system in systems if system in figures]
-    return {one: ours / figures[one][key] if more else figures[one][key] / ours for one in there}
+def relative(figures: dict[str, Figure], systems: list[str]) -> dict[str, float]:
+    """Times of one work as multiples of vermilion's; of a load, rates are told, so the inverse."""
+    times = {
+        system: 1 / figures[system]["value"]
+        if "value" in figures[system]
+        else figures[system]["wall"]
+        for system in systems
+        if system in figures
+    }
+    return {system: time / times["vermilion"] for system, time in times.items()}
 
 
 def main() -> None:
