@@ -1,12 +1,15 @@
-"""Vermilion and chromadb side by side: the same data, the same calls, turn by turn.
+"""Vermilion, chromadb and other embedded stores side by side: the same data, turn by turn.
 
     PYTHONPATH=src python benchmarks/compare.py --data FOLDER --peer-python PYTHON \
-        [--rows 100000] [--stages load,query,...] [--work FOLDER] [--out FILE.json] [--again]
+        [--others-python PYTHON] [--rows 100000] [--stages load,query,...] [--work FOLDER] \
+        [--out FILE.json] [--again]
 
-FOLDER holds base.jsonl.gz, base.f16.npy and queries.npy. Each system runs in a process of its own
-(compare_worker.py) under its own interpreter, and they take turns, so that whatever else the
-machine does meets both alike. A stage whose result is in FILE.json is not run again. Stages that
-write come last; to repeat a reading stage after them, start with a new work folder.
+FOLDER holds base.jsonl.gz, base.f16.npy and queries.npy. --peer-python has chromadb and
+--others-python the stores of compare_peers.py, which take part in ten works. Each system runs in a
+process of its own (compare_worker.py) under its own interpreter, and they take turns, so that
+whatever else the machine does meets all alike. A stage whose result is in FILE.json is not run
+again. Stages that write come last; to repeat a reading stage after them, start with a new work
+folder.
 """
 
 from __future__ import annotations
@@ -14,22 +17,27 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from compare_questions import FILTERS, Judge
+import numpy as np
+from circumstances import machine
+from compare_peers import CANNOT, PEERS
+from compare_questions import Judge
+from compare_selectivity import measure
 from compare_table import markdown
 from compare_worker import Corpus
 
 SYSTEMS = ("vermilion", "chromadb")
+# What the other stores are asked too; the rest is between the two.
+TEN = {"get 100", "page late", "add 1"}
 ROUNDS = 5
 # Queries in one turn of a stage; filters cost chromadb up to half a second each.
 PLAIN, FILTERED = 100, 12
@@ -79,10 +87,15 @@ class Run:
     """One comparison: where the databases lie, the workers, and the right answers."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.corpus = Corpus(options.data.resolve(), options.rows)
+        there = len(np.load(options.data / "base.f16.npy", mmap_mode="r"))
+        self.corpus = Corpus(options.data.resolve(), min(options.rows, there))
         self.judge = Judge(self.corpus)
         self._work = options.work.resolve()
+        self._work.mkdir(parents=True, exist_ok=True)
         self._pythons = dict(zip(SYSTEMS, (sys.executable, options.peer_python), strict=True))
+        if options.others_python:
+            self._pythons |= dict.fromkeys(PEERS, options.others_python)
+        self.all = tuple(self._pythons)
         self._workers: dict[str, Process] = {}
 
     def database(self, system: str) -> Path:
@@ -101,7 +114,7 @@ class Run:
 
     def check(self) -> None:
         """Raises when a database is not as the load left it: its figures would mean nothing."""
-        for system in SYSTEMS:
+        for system in self.all:
             found = self.worker(system).ask("count", times=1)["answers"][0]
             if found != self.corpus.rows:
                 raise RuntimeError(f"{self.database(system)}: {found} rows; choose another --work")
@@ -111,11 +124,22 @@ class Run:
         while self._workers:
             self._workers.popitem()[1].close()
 
-    def turns(self, rounds: int, do: str, arguments: Callable[[int], dict[str, Any]]) -> Turns:
+    def those_of(self, name: str) -> list[str]:
+        """The systems that are asked this work."""
+        systems = self.all if name in TEN else SYSTEMS
+        return [system for system in systems if name not in CANNOT.get(system, ())]
+
+    def turns(
+        self,
+        rounds: int,
+        do: str,
+        arguments: Callable[[int], dict[str, Any]],
+        systems: Iterable[str] = SYSTEMS,
+    ) -> Turns:
         """What each system answers in each round, one after the other."""
-        turns: Turns = {system: [] for system in SYSTEMS}
+        turns: Turns = {system: [] for system in systems}
         for number in range(rounds):
-            for system in SYSTEMS:
+            for system in turns:
                 turns[system].append(self.worker(system).ask(do, **arguments(number)))
         return turns
 
@@ -167,24 +191,38 @@ def load(run: Run) -> dict[str, Figures]:
     }
 
 
+def others(run: Run) -> dict[str, Figures]:
+    """The same rows for the other stores: inserted, then whatever each builds indexes by."""
+    figures: dict[str, Figures] = {"load complete": {}, "load cpu": {}, "disk": {}}
+    filtered = sorted(run.judge.questions.filtered_keys())
+    for system in run.all[len(SYSTEMS) :]:
+        shutil.rmtree(run.database(system), ignore_errors=True)
+        worker = run.start(system)
+        done = worker.ask("load_peer", filtered=filtered)
+        worker.close()
+        figures["load complete"][system] = {"value": run.corpus.rows / done["complete"]}
+        figures["load cpu"][system] = {"value": done["cpu"]}
+        figures["disk"][system] = {"value": size_mb(run.database(system))}
+        print(f"{system}: loaded in {done['complete']:.0f} s", flush=True)
+    return figures
+
+
 def query(run: Run) -> dict[str, Figures]:
     """Ten nearest with documents, metadatas and distances, under each kind of filter."""
-    return {name: asked(run, name) for name in [*FILTERS, "correlated"]}
+    return {name: asked(run, name) for name in [*run.judge.questions.filters, "correlated"]}
 
 
 def asked(run: Run, name: str) -> Figures:
     """One kind of filter; every query is asked once of each system."""
     size = PLAIN if name == "query" else FILTERED
-    filters = FILTERS[name].filters if name in FILTERS else None
+    systems = SYSTEMS if name == "regex" else run.all
 
     def requests(number: int) -> dict[str, Any]:
         queries = range(number * size, (number + 1) * size)
-        chosen = [run.judge.correlated(one) if filters is None else filters for one in queries]
-        pairs = zip(queries, chosen, strict=True)
-        return {"requests": [{"vector": query, **chosen} for query, chosen in pairs]}
+        return {"requests": [{"vector": one, **run.judge.filters(name, one)} for one in queries]}
 
     figures = {}
-    for system, turns in run.turns(ROUNDS, "query", requests).items():
+    for system, turns in run.turns(ROUNDS, "query", requests, systems).items():
         answers = [ids for turn in turns for ids in turn["answers"]]
         recall = run.judge.recall(name, list(range(len(answers))), answers)
         figures[system] = {**per_call(turns), "recall": recall}
@@ -202,7 +240,7 @@ def get(run: Run) -> dict[str, Figures]:
     requests: dict[str, Callable[[int], dict[str, Any]]] = {
         "get 1": lambda number: {"ids": [ids[number * 37 % len(ids)]]},
         "get 100": lambda number: {"ids": some(number)},
-        "get where": lambda _: {**FILTERS["equality"].filters, "limit": 10},
+        "get where": lambda _: {**run.judge.questions.filters["equality"], "limit": 10},
         "page first": lambda _: {"limit": 1000, "offset": 0},
         "page late": lambda _: {"limit": 1000, "offset": len(ids) * 9 // 10},
     }
@@ -216,10 +254,12 @@ def get(run: Run) -> dict[str, Figures]:
             lambda number, request=request, size=size: {
                 "requests": [request(number * size + one) for one in range(size)]
             },
+            run.those_of(name),
         )
         figures[name] = {system: per_call(done) for system, done in turns.items()}
-        counts = [[turn["answers"] for turn in turns[system]] for system in SYSTEMS]
-        assert counts[0] == counts[1], f"{name}: the systems found different numbers of records"
+        counts = [[turn["answers"] for turn in done] for done in turns.values()]
+        same = all(found == counts[0] for found in counts)
+        assert same, f"{name}: the systems found different numbers of records"
     return figures
 
 
@@ -233,9 +273,9 @@ def first(run: Run) -> dict[str, Figures]:
     """A new process each time: import, open, first answer, and what it weighs then."""
     run.close()
     vector = run.corpus.queries[0].tolist()
-    turns: Turns = {system: [] for system in SYSTEMS}
+    turns: Turns = {system: [] for system in run.all}
     for _ in range(ROUNDS):
-        for system in SYSTEMS:
+        for system in run.all:
             worker = run.start(system)
             turns[system].append(worker.ask("first", vector=vector))
             worker.close()
@@ -273,10 +313,10 @@ def write(run: Run) -> dict[str, Figures]:
 
 def written(run: Run, do: str, size: int, times: int) -> Figures:
     """One kind of write. Whatever is then built in the background ends before the other's turn."""
-    turns: Turns = {system: [] for system in SYSTEMS}
+    turns: Turns = {system: [] for system in run.those_of(f"{do} {size}")}
     for number in range(WRITE_ROUNDS):
         mark = {"mark": 1000 * size + number} if do == "update" else {}
-        for system in SYSTEMS:
+        for system in turns:
             worker = run.worker(system)
             turns[system].append(worker.ask(do, size=size, times=times, **mark))
             worker.ask("settle")
@@ -316,9 +356,27 @@ def collections(run: Run) -> dict[str, Figures]:
     }
 
 
+def selectivity(run: Run) -> dict[str, Figures]:
+    """Vermilion alone, under filters that let through from a thousandth to nearly all."""
+    run.close()
+    return measure(run.database("selectivity"), run.corpus, run.judge)
+
+
 READING = (query, get, count, first)
 STAGES: dict[str, Callable[[Run], dict[str, Figures]]] = {
-    stage.__name__: stage for stage in (load, query, get, count, first, write, threads, collections)
+    stage.__name__: stage
+    for stage in (
+        load,
+        others,
+        query,
+        get,
+        count,
+        first,
+        selectivity,
+        write,
+        threads,
+        collections,
+    )
 }
 
 
@@ -351,19 +409,12 @@ class Report:
 
 
 def circumstances(run: Run) -> dict[str, Any]:
-    """Machine, date and versions."""
-    cpu = [
-        line.split(":", 1)[1].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
+    """Machine, date, versions, and what the filters let through."""
     return {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{len(cpu)} cores of {cpu[0]}, {platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "versions": {system: run.worker(system).ask("version") for system in SYSTEMS},
+        **{name: value for name, value in machine().items() if name != "load"},
+        "versions": {system: run.worker(system).ask("version") for system in run.all},
         "rows": run.corpus.rows,
-        "shares": {name: run.judge.share(name) for name in FILTERS},
+        "shares": {name: run.judge.share(name) for name in run.judge.questions.filters},
     }
 
 
@@ -371,6 +422,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--peer-python", required=True)
+    parser.add_argument("--others-python")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--stages", default=",".join(STAGES))
     parser.add_argument("--work", type=Path, default=Path("compare-work"))
@@ -385,7 +437,7 @@ def main() -> None:
     options = arguments()
     report, run = Report(options.out), Run(options)
     content = report.read()
-    if content.get("rows", options.rows) != options.rows:
+    if content.get("rows", run.corpus.rows) != run.corpus.rows:
         sys.exit(f"{options.out} is of {content['rows']} rows: choose another --out")
     content |= circumstances(run)
     run.close()

@@ -1,7 +1,8 @@
-"""The questions of compare.py, each with its exact answer, computed by numpy."""
+"""The questions of compare.py, for each data set, and their exact answers, computed by numpy."""
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,59 +16,100 @@ K = 10
 TIE = 1e-6
 
 Record = dict[str, Any]
-Matches = Callable[[Record], bool]
-REGEX = r"composer .*\(1[78]\d\d"
+Filters = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Question:
-    """Filters for a query, and which records they let through."""
+class Questions:
+    """Filters by the name of their row in the table; `correlated` is the key of one more: it asks
+    for the value that the query's own nearest neighbour has."""
 
-    filters: dict[str, Any]
-    matches: Matches
+    filters: dict[str, Filters]
+    correlated: str
+
+    def filtered_keys(self) -> set[str]:
+        """The keys of metadata that some filter names."""
+        keys = {self.correlated}
+        for filters in self.filters.values():
+            where = filters.get("where", {})
+            keys |= {key for one in where.get("$and", [where]) for key in one}
+        return keys
 
 
-def _lexfiles(*names: str) -> Matches:
-    return lambda record: record["metadata"]["lexfile"] in names
+def _all_of(*conditions: Filters) -> Filters:
+    return {"where": {"$and": list(conditions)}}
 
 
-def _in_range(record: Record) -> bool:
-    metadata = record["metadata"]
-    return 60 <= metadata["definition_chars"] < 65 and metadata["n_pointers"] >= 4
-
-
-FILTERS = {
-    "query": Question({}, lambda record: True),
-    "equality": Question(
-        {"where": {"lexfile": "noun.communication"}}, _lexfiles("noun.communication")
-    ),
-    "range": Question(
+SETS = {
+    "wordnet": Questions(
         {
-            "where": {
-                "$and": [
-                    {"definition_chars": {"$gte": 60}},
-                    {"definition_chars": {"$lt": 65}},
-                    {"n_pointers": {"$gte": 4}},
-                ]
-            }
+            "query": {},
+            "equality": {"where": {"lexfile": "noun.communication"}},
+            "range": _all_of(
+                {"definition_chars": {"$gte": 60}},
+                {"definition_chars": {"$lt": 65}},
+                {"n_pointers": {"$gte": 4}},
+            ),
+            "in": {"where": {"lexfile": {"$in": ["noun.plant", "noun.animal", "noun.substance"]}}},
+            "contains rare": {"where_document": {"$contains": "volcan"}},
+            "contains common": {"where_document": {"$contains": " the "}},
+            "regex": {"where_document": {"$regex": r"composer .*\(1[78]\d\d"}},
         },
-        _in_range,
+        "lexfile",
     ),
-    "in": Question(
-        {"where": {"lexfile": {"$in": ["noun.plant", "noun.animal", "noun.substance"]}}},
-        _lexfiles("noun.plant", "noun.animal", "noun.substance"),
-    ),
-    "contains rare": Question(
-        {"where_document": {"$contains": "volcan"}}, lambda record: "volcan" in record["text"]
-    ),
-    "contains common": Question(
-        {"where_document": {"$contains": " the "}}, lambda record: " the " in record["text"]
-    ),
-    "regex": Question(
-        {"where_document": {"$regex": REGEX}},
-        lambda record: re.search(REGEX, record["text"]) is not None,
+    "bible": Questions(
+        {
+            "query": {},
+            "equality": {"where": {"book": "Psa"}},
+            "range": _all_of(
+                {"words": {"$gte": 20}}, {"words": {"$lt": 23}}, {"chapter": {"$gte": 30}}
+            ),
+            "in": {"where": {"book": {"$in": ["Mat", "Mark", "Luke", "John"]}}},
+            "contains rare": {"where_document": {"$contains": "vineyard"}},
+            "contains common": {"where_document": {"$contains": " LORD "}},
+            "regex": {"where_document": {"$regex": r"begat [A-Z]\w+; and"}},
+        },
+        "book",
     ),
 }
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "$eq": operator.eq,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$in": lambda value, allowed: value in allowed,
+    "$contains": lambda text, part: part in text,
+    "$regex": lambda text, pattern: re.search(pattern, text) is not None,
+}
+
+
+def passes(record: Record, filters: Filters) -> bool:
+    """Whether a record is among those asked for; knows the operators that are used here."""
+    document = filters.get("where_document", {})
+    return _holds(record["metadata"], filters.get("where", {})) and all(
+        _COMPARE[name](record["text"], value) for name, value in document.items()
+    )
+
+
+def _holds(metadata: Record, where: Filters) -> bool:
+    for key, value in where.items():
+        if key == "$and":
+            if not all(_holds(metadata, one) for one in value):
+                return False
+            continue
+        comparisons = value if isinstance(value, dict) else {"$eq": value}
+        if not all(
+            key in metadata and _COMPARE[name](metadata[key], bound)
+            for name, bound in comparisons.items()
+        ):
+            return False
+    return True
+
+
+def questions_of(corpus: Corpus) -> Questions:
+    """The questions that fit the records."""
+    keys = corpus.records[0]["metadata"]
+    return next(questions for questions in SETS.values() if questions.correlated in keys)
 
 
 class Judge:
@@ -75,40 +117,46 @@ class Judge:
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
+        self.questions = questions_of(corpus)
         self._place = {record["id"]: place for place, record in enumerate(corpus.records)}
         self._masks = {
-            name: np.array([question.matches(record) for record in corpus.records])
-            for name, question in FILTERS.items()
+            name: np.array([passes(record, filters) for record in corpus.records])
+            for name, filters in self.questions.filters.items()
         }
-        self._lexfiles = np.array([record["metadata"]["lexfile"] for record in corpus.records])
+        key = self.questions.correlated
+        self._classes = np.array([record["metadata"][key] for record in corpus.records])
 
     def share(self, name: str) -> float:
         """Which part of the records a filter lets through."""
         return float(self._masks[name].mean())
 
-    def correlated(self, query: int) -> dict[str, Any]:
-        """A filter that the neighbours of a query tend to pass: the lexfile of the nearest."""
-        return {"where": {"lexfile": self._lexfile(query)}}
+    def filters(self, name: str, query: int) -> Filters:
+        """The filters that a query goes with."""
+        if name in self.questions.filters:
+            return self.questions.filters[name]
+        return {"where": {self.questions.correlated: self._class(query)}}
 
     def recall(self, name: str, queries: list[int], answers: list[list[str]]) -> float:
         """Which part of the right neighbours was found, averaged over the queries."""
         shares = []
         for query, ids in zip(queries, answers, strict=True):
             mask = self._masks.get(name)
-            allowed = self._lexfiles == self._lexfile(query) if mask is None else mask
-            shares.append(self._found(query, allowed, ids))
+            allowed = self._classes == self._class(query) if mask is None else mask
+            shares.append(self.found(query, allowed, ids))
         return float(np.mean(shares))
 
-    def _found(self, query: int, allowed: np.ndarray, ids: list[str]) -> float:
-        nearness = np.where(allowed, self._nearness(query), -np.inf)
+    def found(self, query: int, allowed: np.ndarray, ids: list[str]) -> float:
+        """Which part of the nearest among the allowed records these ids are."""
+        nearness = np.where(allowed, self.nearness(query), -np.inf)
         due = min(K, int(allowed.sum()))
         if not due:
             return float(not ids)
         least = np.partition(nearness, -due)[-due] - TIE
         return sum(nearness[self._place[id]] >= least for id in set(ids)) / due
 
-    def _nearness(self, query: int) -> np.ndarray:
+    def nearness(self, query: int) -> np.ndarray:
+        """The cosine of a query with every record."""
         return self._corpus.vectors @ self._corpus.queries[query]
 
-    def _lexfile(self, query: int) -> str:
-        return str(self._lexfiles[np.argmax(self._nearness(query))])
+    def _class(self, query: int) -> str:
+        return str(self._classes[np.argmax(self.nearness(query))])

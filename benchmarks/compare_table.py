@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Figure = dict[str, Any]
+from compare_rivals import others, selectivity
+from figures import Figure, number
 
 
 def _milliseconds(figure: Figure) -> str:
-    return f"{_number(figure['wall'])} / {_number(figure['cpu'])} ms"
+    return f"{number(figure['wall'])} / {number(figure['cpu'])} ms"
 
 
 def _rate(unit: str) -> Callable[[Figure], str]:
-    return lambda figure: f"{_number(figure['value'])} {unit}"
+    return lambda figure: f"{number(figure['value'])} {unit}"
 
 
 @dataclass(frozen=True)
@@ -88,23 +89,33 @@ def cpu_ratio(figures: dict[str, Figure]) -> float | None:
 
 
 def markdown(content: dict[str, Any]) -> str:
-    """The table as Markdown, with a line that says where it comes from."""
-    figures = {
-        name: row for stage in content["stages"].values() for name, row in stage["figures"].items()
-    }
-    versions = content["versions"]
+    """The tables as Markdown, with a line that says where they come from."""
+    figures = merged(content)
+    versions = ", ".join(f"{system} {one}" for system, one in content["versions"].items())
     lines = [
         f"{content['rows']:,} rows, {content['date']}, {content['machine']}, Python"
-        f" {content['python']}, vermilion {versions['vermilion']}, chromadb"
-        f" {versions['chromadb']}. Load of the machine when the stages began and ended: "
+        f" {content['python']}, {versions}. Load of the machine when the stages began and ended: "
         + ", ".join(f"{name} {one['load'][0]}–{one['load'][1]}" for name, one in _stages(content))
         + ".",
+        "",
+        "### Against chromadb",
         "",
         "| work | vermilion, wall / CPU | chromadb, wall / CPU | ratios of both | goal | recall |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    lines += [_line(row, figures[row.name]) for row in ROWS if row.name in figures]
-    return "\n".join(lines) + "\n"
+    both = {"vermilion", "chromadb"}
+    there = [row for row in ROWS if both <= figures.get(row.name, {}).keys()]
+    lines += [_line(row, figures[row.name]) for row in there]
+    return "\n".join([*lines, *others(figures), *selectivity(figures)]) + "\n"
+
+
+def merged(content: dict[str, Any]) -> dict[str, dict[str, Figure]]:
+    """The figures of all stages; two stages may have a part each of one work."""
+    figures: dict[str, dict[str, Figure]] = {}
+    for _, stage in _stages(content):
+        for name, row in stage["figures"].items():
+            figures.setdefault(name, {}).update(row)
+    return figures
 
 
 def _stages(content: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -114,7 +125,7 @@ def _stages(content: dict[str, Any]) -> list[tuple[str, Any]]:
 def _line(row: Row, figures: dict[str, Figure]) -> str:
     ours, theirs = figures["vermilion"], figures["chromadb"]
     times, cpu = ratio(row, figures), cpu_ratio(figures)
-    both = "" if times is None else f"{_number(times)}×" + (f" / {_number(cpu)}×" if cpu else "")
+    both = "" if times is None else f"{number(times)}×" + (f" / {number(cpu)}×" if cpu else "")
     goal = "" if row.goal is None else f"{row.goal:.2g}×"
     missed = times is not None and row.goal is not None and times < row.goal
     recall = f"{ours['recall']:.3f}, {theirs['recall']:.3f}" if "recall" in ours else ""
@@ -127,14 +138,3 @@ def _line(row: Row, figures: dict[str, Figure]) -> str:
         recall,
     ]
     return "| " + " | ".join(cells) + " |"
-
-
-def _number(value: float) -> str:
-    """Three significant digits, without an exponent.
-
-    >>> [_number(one) for one in (12345.6, 123.4, 1.234, 0.01234)]
-    ['12,346', '123', '1.23', '0.0123']
-    """
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"

@@ -1,10 +1,11 @@
-"""One system under compare.py: drives vermilion or chromadb, as asked, in a process of its own.
+"""One system under compare.py: drives it as asked, in a process of its own.
 
     python compare_worker.py SYSTEM DATABASE DATA ROWS
 
 Reads a JSON object a line from standard input, {"do": NAME, ...}, runs the function of that name
-with the rest as arguments, and answers with one line. Both packages are used through the same
-calls; the one thing that differs is `settle`, since chromadb has no index that is built later.
+with the rest as arguments, and answers with one line. All systems are used through the same calls:
+vermilion and chromadb have them, compare_peers.py has the others behind them. What differs is
+`settle`, as only vermilion builds indexes later by itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
+import compare_peers as peers
 import numpy as np
 
 ANSWER = ["documents", "metadatas", "distances"]
@@ -106,20 +108,32 @@ class Worker:
 
     @cached_property
     def collection(self) -> Any:
+        if self._system in peers.PEERS:
+            schema = peers.Schema.read(self._schema_path)
+            return peers.PEERS[self._system](self._database, schema)
         return self.client.get_or_create_collection(
             "glosses", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
         )
 
+    @property
+    def _schema_path(self) -> Path:
+        return self._database.with_suffix(".schema")
+
     def version(self) -> str:
         """The release of the package."""
+        if self._system in peers.PEERS:
+            return peers.version(self._system)
         return str(importlib.import_module(self._system).__version__)
 
     def first(self, vector: list[float]) -> dict[str, Any]:
         """Imports, opens and asks one question; call it in a process that did nothing before."""
         start, cpu = perf_counter(), process_time()
-        importlib.import_module(self._system)
+        importlib.import_module(peers.PACKAGES.get(self._system, ("", self._system))[1])
         imported, imported_cpu = perf_counter(), process_time()
-        collection = self.client.get_collection("glosses", embedding_function=None)
+        if self._system in peers.PEERS:
+            collection = self.collection
+        else:
+            collection = self.client.get_collection("glosses", embedding_function=None)
         collection.query(query_embeddings=[vector], n_results=10, include=ANSWER)
         return {
             "import": imported - start,
@@ -131,16 +145,33 @@ class Worker:
 
     # ── writes ───────────────────────────────────────────────────────────────────────────────────
 
+    def load_peer(self, filtered: list[str]) -> dict[str, Any]:
+        """Loads all rows into one of the others and has it build its indexes."""
+        metadatas = (record["metadata"] for record in self._corpus.records)
+        peers.Schema.of(metadatas, filtered).write(self._schema_path)
+        batches, collection = self._batches(), self.collection
+        start, cpu = perf_counter(), process_time()
+        done = timed(lambda batch=batch: collection.insert(**batch) for batch in batches)
+        collection.finish()
+        complete, cpu = perf_counter() - start, process_time() - cpu
+        last = self._corpus.vectors[-1:]
+        seen = collection.query(query_embeddings=last, n_results=10)
+        assert self._corpus.records[-1]["id"] in seen["ids"][0], "not visible"
+        return {"batches": done["seconds"], "complete": complete, "cpu": cpu}
+
+    def _batches(self) -> list[dict[str, Any]]:
+        rows = self._corpus.rows
+        starts = range(0, rows, LOAD_BATCH)
+        return [self._corpus.batch(at, min(LOAD_BATCH, rows - at)) for at in starts]
+
     def load(self) -> dict[str, Any]:
         """Loads all rows, asks for the last one, then waits for every index."""
-        rows, collection = self._corpus.rows, self.collection
-        starts = range(0, rows, LOAD_BATCH)
-        batches = [self._corpus.batch(at, min(LOAD_BATCH, rows - at)) for at in starts]
+        batches, collection = self._batches(), self.collection
         children, start = children_cpu(), perf_counter()
         done = timed(lambda batch=batch: collection.add(**batch) for batch in batches)
         last = self._corpus.vectors[-1:]
-        seen = timed([lambda: collection.query(query_embeddings=last, n_results=1)])
-        assert seen["answers"][0]["ids"] == [[self._corpus.records[-1]["id"]]], "not visible"
+        seen = timed([lambda: collection.query(query_embeddings=last, n_results=10)])
+        assert self._corpus.records[-1]["id"] in seen["answers"][0]["ids"][0], "not visible"
         visible = perf_counter() - start
         self.settle()
         return {

@@ -1,18 +1,17 @@
 """Kills a process that writes, again and again, and compares what is there with what it was told.
 
-    PYTHONPATH=src python benchmarks/kill.py [--kills 1000] [--seed 1] [--quick]
+    PYTHONPATH=src python benchmarks/kill.py [--kills 1000] [--seed 1] [--quick] [--out FILE.json]
 
 The writer adds, upserts, updates and deletes in batches of 1 to 300 records, with a WAL that is
 short, so that it is copied into the database often. It announces each call and reports when it
-returned. Another process builds segments all the time, and every second time is killed with the
-writer. After SIGKILL at a random moment the database is opened again: every call that returned has
-to be there, and the one that was under way entirely or not at all.
+returned. Another process builds segments and compacts the database all the time, and every second
+time is killed with the writer. After SIGKILL at a random moment the database is opened again: every
+call that returned has to be there, and the one that was under way entirely or not at all.
 
 Prints the result as JSON; exits with 1 when anything was wrong.
 """
 
 import argparse
-import json
 import os
 import random
 import select
@@ -24,14 +23,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from multiprocessing import Value
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import Any
 
 import numpy as np
+from circumstances import report
 
 import vermilion
-from vermilion.local import builder, sqlite
+from vermilion.local import builder, compactor, sqlite
 from vermilion.local.index import sealed_vectors
 
 NAME = "kill"
@@ -130,8 +131,24 @@ def live_and_die(folder: Path, seed: int, life: float, beside: int | None) -> li
 # ── the builder ──────────────────────────────────────────────────────────────────────────────────
 
 
-def build_for_ever(folder: Path) -> None:
+class Compactions:
+    """How many were begun and how many came to their end; processes share the numbers."""
+
+    def __init__(self) -> None:
+        # Without locks, which a killed process would keep: there is one builder at a time.
+        self.begun, self.ended = Value("q", 0, lock=False), Value("q", 0, lock=False)
+
+    def run(self, store: Any) -> None:
+        self.begun.value += 1
+        compactor.compact(store)
+        self.ended.value += 1
+
+
+def build_for_ever(folder: Path, compactions: Compactions) -> None:
     builder.TAIL_ROWS = 200
+    # Many short transactions, so that a kill falls between them, and no long wait for readers.
+    compactor.ROWS, compactor.PAGES, compactor.WAL_SECONDS = 100, 10, 0.05
+    builder.compact_if_due = compactions.run
     while True:
         for file in folder.glob("collections/*/records.db"):
             builder.build(file.parent, "l2")
@@ -187,6 +204,7 @@ class Tally:
     openings: list[float] = field(default_factory=list)
     with_segments: int = 0
     errors: list[str] = field(default_factory=list)
+    compactions: Compactions = field(default_factory=Compactions)
 
     def check(self, folder: Path, reports: list[str]) -> None:
         """Opens the database and compares it with what the writer reported."""
@@ -256,6 +274,10 @@ class Tally:
             "calls that returned": dict(self.calls),
             "calls cut short": dict(self.cut),
             "kills with segments on disk": self.with_segments,
+            "compactions": {
+                "begun": self.compactions.begun.value,
+                "ended": self.compactions.ended.value,
+            },
             "records at the end": len(self.model),
             "opening, milliseconds": {
                 "median": round(milliseconds[len(milliseconds) // 2], 1),
@@ -271,6 +293,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="20 kills")
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     sealed_vectors.codec()  # imported here, not by each child of its short life
     chance, tally = random.Random(arguments.seed), Tally()
@@ -279,7 +302,7 @@ def main() -> int:
         for kill in range(20 if arguments.quick else arguments.kills):
             life = chance.uniform(0.005, LONGEST_LIFE)
             if building is None:
-                building = forked(build_for_ever, folder)
+                building = forked(build_for_ever, folder, tally.compactions)
             goes = building if chance.random() < 0.5 else None
             seed = (arguments.seed * 10_000 + kill) * 100_000
             reports = live_and_die(folder, seed, life, goes)
@@ -287,7 +310,7 @@ def main() -> int:
             tally.check(folder, reports)
         if building is not None:
             end_of(building)
-    print(json.dumps(tally.summary(), indent=2))
+    report(tally.summary(), arguments.out)
     return 1 if tally.errors else 0
 
 

@@ -1,6 +1,7 @@
 """Many processes read and write one directory; each checks that it sees what the others committed.
 
     PYTHONPATH=src python benchmarks/soak.py [--processes 8] [--seconds 60] [--quick]
+        [--out FILE.json]
 
 Each process adds, updates and deletes records of its own, writes down in shared memory what it has
 committed, and looks at the records of another: what that one had committed before the call has to
@@ -9,7 +10,6 @@ anything was missing or raised.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import traceback
@@ -21,6 +21,7 @@ from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
+from circumstances import report
 
 import vermilion
 
@@ -155,11 +156,12 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--quick", action="store_true", help="5 seconds")
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         seconds = 5 if arguments.quick else arguments.seconds
         result = soak(Path(folder) / "database", arguments.processes, seconds)
-    print(json.dumps(result, indent=2))
+    report(result, arguments.out)
     return 1 if result["errors"] else 0
 
 

@@ -1,4 +1,6 @@
-"""Writes the tables in docs/ that come from the code; --check only tells whether they are current.
+"""Writes the tables in docs/ that come from the code and from benchmarks/results/.
+
+--check only tells whether they are current.
 
 python scripts/make_docs.py [--check]
 """
@@ -17,6 +19,7 @@ from vermilion.embeddings.providers import PROVIDERS
 from vermilion.where import DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, Operator
 
 DOCS = Path(__file__).parent.parent / "docs"
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 OPERANDS = {
     "scalar": "str, int, float or bool",
     "number": "int or float",
@@ -129,6 +132,11 @@ def schema(name: str) -> str:
     return f"```sql\n{text.strip()}\n```"
 
 
+def result(name: str) -> str:
+    """The tables that compare.py wrote beside its figures."""
+    return (RESULTS / name).read_text(encoding="utf-8").strip()
+
+
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "metadata-operators": ("filters.md", lambda: operators(OPERATORS)),
     "document-operators": ("filters.md", lambda: operators(DOCUMENT_OPERATORS)),
@@ -139,6 +147,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "providers": ("embedding-functions.md", providers),
     "provider-snippets": ("embedding-functions.md", snippets),
     "store-schema": ("storage.md", lambda: schema("store.sql")),
+    "wordnet": ("benchmarks.md", lambda: result("compare-100k.md")),
     "catalogue-schema": ("storage.md", lambda: schema("catalogue.sql")),
 }
 

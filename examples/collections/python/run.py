@@ -1,6 +1,6 @@
 """Runs one example of this folder as its reader would, in a fresh working directory.
 
-    python examples/collections/run.py 16
+    python examples/collections/python/run.py 16
 
 Several of the page's blocks presume something: a collection that exists, or a variable called
 `collection`. PRELUDES makes what they presume, in the same process and just before the block.
