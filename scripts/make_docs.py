@@ -10,13 +10,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from vermilion import cli, errors
 from vermilion.configuration import PARAMETERS, Hnsw
 from vermilion.embeddings.hosted import Provider
 from vermilion.embeddings.providers import PROVIDERS
+from vermilion.server.settings import ServerSettings
 from vermilion.where import DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, Operator
+from vermilion.wire.table import OPERATIONS
 
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
@@ -126,6 +129,39 @@ def _call(name: str, arguments: Mapping[str, object]) -> str:
     return line if len(line) <= 100 else "\n".join([f"{name}(", *(f"    {x}," for x in told), ")"])
 
 
+def routes() -> str:
+    """The table of the HTTP API."""
+    return table(
+        ["method", "path", "does", "right", ""],
+        [
+            (
+                row.method,
+                f"`{row.path or '/'}`",
+                row.says,
+                row.right,
+                "Vermilion's own" if row.ours else "",
+            )
+            for row in (kind.route for kind in OPERATIONS)
+        ],
+    )
+
+
+def server_settings() -> str:
+    """The table of the server's settings."""
+    return table(
+        ["setting", "default", "is", "in Chroma's files"],
+        [
+            (
+                f"`{one.name}`",
+                f"`{vars(ServerSettings())[one.name]}`" if vars(ServerSettings())[one.name] else "",
+                one.metadata["says"],
+                ", ".join(f"`{name}`" for name in one.metadata["others"]),
+            )
+            for one in fields(ServerSettings)
+        ],
+    )
+
+
 def schema(name: str) -> str:
     """A .sql file of the package, comments and all."""
     text = (Path(cli.__file__).parent / "local" / name).read_text(encoding="utf-8")
@@ -144,6 +180,8 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "parameters": ("configuration.md", parameters),
     "errors": ("errors.md", error_classes),
     "commands": ("cli.md", commands),
+    "routes": ("http-api.md", routes),
+    "server-settings": ("server.md", server_settings),
     "providers": ("embedding-functions.md", providers),
     "provider-snippets": ("embedding-functions.md", snippets),
     "store-schema": ("storage.md", lambda: schema("store.sql")),

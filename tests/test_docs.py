@@ -88,3 +88,19 @@ def test_the_tour_names_every_module_of_the_first_level() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_files_for_deployment_have_settings_that_exist() -> None:
+    import tomllib
+
+    from vermilion.server.settings import NAMES
+
+    unit, image = text("deploy/vermilion.service"), text("deploy/Dockerfile")
+    flags = re.findall(
+        r'"?--([a-z-]+)', re.findall(r"^(?:CMD|ExecStart=).*", image + unit, re.M)[0]
+    )
+    flags += re.findall(r"vermilion run --([a-z-]+)", unit)
+    assert set(flags) <= {name.replace("_", "-") for name in NAMES} | {"config"}
+    variables = re.findall(r"VERMILION_([A-Z_]+)=", unit + image)
+    assert {name.lower() for name in variables} <= set(NAMES)
+    assert set(tomllib.loads(text("deploy/server.toml"))) <= set(NAMES)
