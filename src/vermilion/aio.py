@@ -272,14 +272,29 @@ class AsyncAdminClient(_Closing):
 # ── opening one ──────────────────────────────────────────────────────────────────────────────────
 
 
-class Opening(Generic[C]):
-    """A client about to be opened: `await` it, or use it in an `async with` block."""
+class Opening(Coroutine[Any, Any, C], Generic[C]):
+    """A client about to be opened: `await` it, or use it in an `async with` block.
+
+    It is a coroutine, so `asyncio.run` and `create_task` take it, too.
+    """
 
     def __init__(self, opened: Coroutine[Any, Any, C]) -> None:
         self._opened = opened
 
     def __await__(self) -> Generator[Any, Any, C]:
         return self._opened.__await__()
+
+    def send(self, value: Any, /) -> Any:
+        """See Coroutine."""
+        return self._opened.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """See Coroutine."""
+        return self._opened.throw(*error)
+
+    def close(self) -> None:
+        """See Coroutine."""
+        self._opened.close()
 
     async def __aenter__(self) -> C:
         self._client = await self

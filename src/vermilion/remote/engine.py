@@ -210,7 +210,7 @@ class RemoteEngine:
             raise BatchTooLargeError(
                 f"Batch size {len(batch)} exceeds maximum batch size {limits.max_batch_size} of "
                 f"the server at {self._transport.target.url}: send it in pieces, which "
-                "create_batches cuts"
+                "vermilion.batches.create_batches cuts"
             )
         if batch.clear:
             self._need("clear")
