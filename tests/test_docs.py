@@ -71,7 +71,9 @@ collection.add(ids=["1"], documents=["the whale"], metadatas=[{"year": 1851, "ge
 """
 
 
-@pytest.mark.parametrize("page", ["docs/filters.md", "docs/configuration.md", "docs/storage.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/clients.md", "docs/filters.md", "docs/configuration.md", "docs/storage.md"]
+)
 def test_the_code_of_the_guides_runs(page: str, tmp_path: Path) -> None:
     for block in BLOCK.findall(text(page)):
         run(PRELUDE + block, tmp_path)

@@ -13,7 +13,7 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors forks types where records names configuration
+    errors forks bridge types where records names configuration
     keys ranks search schema_config schema_types schema
     engine version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
@@ -43,7 +43,7 @@ SERVER = """
     server.command
 """
 DOORS = """
-    embedder results frames collection settings sharing client admin
+    embedder results frames facts collection settings sharing client admin aio
     data_loaders batches utils.embedding_functions distance_functions auth_types system
     api_types api_configuration compat
     demo maintenance cli __init__ __main__

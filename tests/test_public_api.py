@@ -10,6 +10,10 @@ EXPORTS = [
     "DEFAULT_DATABASE",
     "DEFAULT_TENANT",
     "AdminClient",
+    "AsyncClient",
+    "AsyncCollection",
+    "AsyncEphemeralClient",
+    "AsyncPersistentClient",
     "Client",
     "Collection",
     "DefaultEmbeddingFunction",
@@ -34,7 +38,8 @@ def test_the_list_of_public_names() -> None:
 
 
 def test_importing_loads_no_database_no_model_runtime_and_no_network() -> None:
-    heavy = ["apsw", "paula", "onnxruntime", "socket", "ssl", "asyncio", "http", "multiprocessing"]
+    heavy = ["apsw", "paula", "onnxruntime", "greenlet", "httpx", "orjson"]
+    heavy += ["socket", "ssl", "asyncio", "http", "multiprocessing"]
     code = f"import sys, vermilion; print([name for name in {heavy} if name in sys.modules])"
     before = f"import sys, numpy; print([name for name in {heavy} if name in sys.modules])"
     out = [

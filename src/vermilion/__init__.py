@@ -9,6 +9,9 @@ collection.query(query_texts=["greetings"], n_results=1)
 """
 
 from vermilion.admin import AdminClient
+from vermilion.aio import AsyncClient, AsyncCollection
+from vermilion.aio import async_ephemeral_client as AsyncEphemeralClient
+from vermilion.aio import async_persistent_client as AsyncPersistentClient
 from vermilion.client import ephemeral_client as EphemeralClient
 from vermilion.client import make_client as Client
 from vermilion.client import persistent_client as PersistentClient
@@ -32,6 +35,10 @@ __all__ = [
     "DEFAULT_DATABASE",
     "DEFAULT_TENANT",
     "AdminClient",
+    "AsyncClient",
+    "AsyncCollection",
+    "AsyncEphemeralClient",
+    "AsyncPersistentClient",
     "Client",
     "Collection",
     "DefaultEmbeddingFunction",

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from vermilion.embeddings.base import (
 from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
+from vermilion.facts import CollectionFacts
 from vermilion.names import check_collection_metadata, check_collection_name
 from vermilion.records import (
     as_list,
@@ -58,7 +58,7 @@ from vermilion.types import (
 from vermilion.where import parse
 
 
-class Collection:
+class Collection(CollectionFacts):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.
@@ -80,61 +80,9 @@ class Collection:
             embedding_function, info.configuration.embedding_function, data_loader
         )
 
-    # ── what it is ───────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def id(self) -> UUID:
-        """The id, which a rename leaves alone."""
-        return self._info.id
-
-    @property
-    def name(self) -> str:
-        """The name."""
-        return self._info.name
-
-    @property
-    def metadata(self) -> dict[str, Any] | None:
-        """The collection's own metadata."""
-        return self._info.metadata
-
-    @property
-    def tenant(self) -> str:
-        """The tenant it belongs to."""
-        return self._info.tenant
-
-    @property
-    def database(self) -> str:
-        """The database it belongs to."""
-        return self._info.database
-
-    @property
-    def configuration_json(self) -> dict[str, Any]:
-        """The configuration as plain values."""
-        return self._info.configuration.to_json()
-
-    @property
-    def configuration(self) -> dict[str, Any]:
-        """The configuration, with the embedding function as an object.
-
-        Raises ValueError when that function is not registered in this process.
-        """
-        stored = self._info.configuration.embedding_function
-        known = stored is not None and stored["type"] == "known"
-        return self.configuration_json | {
-            "embedding_function": config_to_embedding_function(stored) if known and stored else None
-        }
-
-    @property
-    def schema(self) -> dict[str, Any] | None:
-        """The index schema as it was given, or None."""
-        return self._info.schema
-
     def get_model(self) -> CollectionInfo:
         """Returns all that is known of it."""
         return self._info
-
-    def __repr__(self) -> str:
-        return f"Collection(name={self.name})"
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -29,6 +29,7 @@ _TENANCY: Names = (("vermilion.types", "DEFAULT_DATABASE DEFAULT_TENANT"),)
 
 _CLIENTS: Names = (
     ("vermilion.admin", "AdminAPI=AdminClient"),
+    ("vermilion.aio", "AsyncAdminAPI=AsyncAdminClient AsyncClientAPI=AsyncClient"),
     ("vermilion.client", "ClientAPI=Client"),
     ("vermilion.collection", "Collection"),
 )
@@ -193,6 +194,7 @@ TABLE: Mapping[str, Names] = {
     "chromadb": (
         ("vermilion.compat", "__version__=CHROMA_VERSION"),
         ("vermilion.admin", "AdminClient AdminClientCreator=AdminClient"),
+        ("vermilion.aio", "AsyncClientCreator=AsyncClient"),
         (
             "vermilion.client",
             """
@@ -227,6 +229,18 @@ TABLE: Mapping[str, Names] = {
         *_CONFIGURATION,
         *_RECORDED,
     ),
+    "chromadb.api.async_api": (
+        (
+            "vermilion.aio",
+            """
+            AsyncAdminAPI=AsyncAdminClient AsyncBaseAPI=AsyncClient AsyncClientAPI=AsyncClient
+            AsyncCollection
+            """,
+        ),
+    ),
+    "chromadb.api.async_client": (
+        ("vermilion.aio", "AsyncAdminClient AsyncClient AsyncCollection"),
+    ),
     "chromadb.api.client": (
         ("vermilion.admin", "AdminClient"),
         ("vermilion.client", "Client SharedSystemClient=Client"),
@@ -257,6 +271,7 @@ TABLE: Mapping[str, Names] = {
         *_CONFIGURATION,
     ),
     "chromadb.api.models": (),
+    "chromadb.api.models.AsyncCollection": (("vermilion.aio", "AsyncCollection"),),
     "chromadb.api.models.Collection": (("vermilion.collection", "Collection"),),
     "chromadb.api.shared_system_client": (("vermilion.client", "SharedSystemClient=Client"),),
     "chromadb.api.types": _TYPES,

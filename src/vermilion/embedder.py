@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vermilion import bridge
 from vermilion.embeddings.base import as_vectors
 from vermilion.embeddings.default import DefaultEmbeddingFunction
 from vermilion.embeddings.lookup import config_to_embedding_function
@@ -41,7 +42,7 @@ class Embedder:
             return self._given
         if self._stored is not None and self._stored["type"] == "known":
             if self._rebuilt is None:
-                self._rebuilt = config_to_embedding_function(self._stored)
+                self._rebuilt = bridge.apart(config_to_embedding_function, self._stored)
             return self._rebuilt
         if self._given is None or self._stored is not None:
             raise ArgumentValueError(
@@ -92,7 +93,7 @@ class Embedder:
         return self._embed(self._load_all(columns.uris))
 
     def _embed(self, inputs: Any) -> Matrix:
-        return self._matrix(self.function(input=inputs))
+        return self._matrix(bridge.apart(self.function, input=inputs))
 
     # ── querying ─────────────────────────────────────────────────────────────────────────────────
 
@@ -113,7 +114,7 @@ class Embedder:
         inputs = sources[0] if uris is None else self._load_all(uris)
         function = self.function
         embed = getattr(function, "embed_query", function)
-        return self._matrix(embed(input=inputs))
+        return self._matrix(bridge.apart(embed, input=inputs))
 
     @staticmethod
     def _matrix(result: object) -> Matrix:
@@ -133,7 +134,7 @@ class Embedder:
 
     def load(self, uris: Sequence[str | None] | None) -> Any:
         """What the data loader gives for the uris."""
-        return self.check_loader()(uris or [])
+        return self._load_all(uris or [])
 
     def _load_all(self, uris: Sequence[str | None]) -> Any:
-        return self.check_loader()(uris)
+        return bridge.apart(self.check_loader(), uris)

@@ -1,0 +1,310 @@
+"""The doors of asyncio: every method of clients and collections as a coroutine.
+
+    async with vermilion.AsyncPersistentClient("my_data") as client:
+        notes = await client.get_or_create_collection("notes")
+        await notes.add(ids=["1"], documents=["hello"])
+
+A method is described once, by the class that blocks; here it is named. What runs it differs: a
+database of this process is asked by threads, a server by the event loop itself (see `bridge`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
+
+from vermilion import forks
+from vermilion.admin import AdminClient
+from vermilion.client import Client, ephemeral_client, make_client, persistent_client
+from vermilion.collection import Collection
+from vermilion.engine import CollectionInfo
+from vermilion.facts import CollectionFacts
+from vermilion.settings import Settings
+from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Durability
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound="_Closing")
+
+# ── what runs a call ─────────────────────────────────────────────────────────────────────────────
+
+
+class Runner(Protocol):
+    """Makes a blocking call without holding the event loop up."""
+
+    async def __call__(self, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What the call returns, or raises."""
+
+
+class Threads:
+    """Runs calls in threads of its own: as many at once as Python thinks fit for the machine.
+
+    To cancel a task that waits for a thread does not stop the thread: what it has begun happens.
+    """
+
+    def __init__(self) -> None:
+        self.after_fork()
+        forks.renew_in_child(self)
+
+    async def __call__(self, call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """See Runner."""
+        from asyncio import get_running_loop
+
+        work = functools.partial(copy_context().run, call, *args, **kwargs)
+        return await get_running_loop().run_in_executor(self._pool, work)
+
+    def after_fork(self) -> None:
+        """Starts with no threads; the next calls bring them."""
+        from concurrent.futures import ThreadPoolExecutor  # programs without asyncio need none
+
+        self._pool = ThreadPoolExecutor(thread_name_prefix="vermilion")
+
+
+# ── naming a method ──────────────────────────────────────────────────────────────────────────────
+
+
+class _Door:
+    """Holds the object that blocks, and what runs its methods."""
+
+    def __init__(self, blocking: Any, run: Runner) -> None:
+        self._blocking = blocking
+        self._run = run
+
+    def _call(self, name: str, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        return self._run(getattr(self._blocking, name), *args, **kwargs)
+
+
+def _awaited(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    """The method as a coroutine, with its parameters and its documentation."""
+
+    @functools.wraps(method)
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = await self._call(method.__name__, *args, **kwargs)
+        return result
+
+    return call
+
+
+def _collection(
+    method: Callable[Concatenate[Any, P], Collection],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, AsyncCollection]]:
+    """As `_awaited`, for a method that gives out a collection."""
+
+    @functools.wraps(method)
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> AsyncCollection:
+        return AsyncCollection(await self._call(method.__name__, *args, **kwargs), self._run)
+
+    return call
+
+
+def _collections(
+    method: Callable[Concatenate[Any, P], list[Collection]],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, list[AsyncCollection]]]:
+    """As `_awaited`, for a method that gives out a list of collections."""
+
+    @functools.wraps(method)
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> list[AsyncCollection]:
+        found = await self._call(method.__name__, *args, **kwargs)
+        return [AsyncCollection(one, self._run) for one in found]
+
+    return call
+
+
+# ── the doors ────────────────────────────────────────────────────────────────────────────────────
+
+
+class AsyncCollection(_Door, CollectionFacts):
+    """A Collection whose methods are coroutines; what it tells of itself needs no waiting."""
+
+    _blocking: Collection
+
+    def get_model(self) -> CollectionInfo:
+        """Returns all that is known of it."""
+        return self._blocking.get_model()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncCollection) and self._blocking == other._blocking
+
+    __hash__ = None  # type: ignore[assignment]  # it can be renamed
+
+    add = _awaited(Collection.add)
+    upsert = _awaited(Collection.upsert)
+    update = _awaited(Collection.update)
+    delete = _awaited(Collection.delete)
+    get = _awaited(Collection.get)
+    peek = _awaited(Collection.peek)
+    count = _awaited(Collection.count)
+    query = _awaited(Collection.query)
+    explain = _awaited(Collection.explain)
+    why_not = _awaited(Collection.why_not)
+    get_indexing_status = _awaited(Collection.get_indexing_status)
+    flush = _awaited(Collection.flush)
+    stats = _awaited(Collection.stats)
+    compact = _awaited(Collection.compact)
+    modify = _awaited(Collection.modify)
+
+
+class _Closing(_Door):
+    """A door that can be closed, also by leaving an `async with` block."""
+
+    close = _awaited(Client.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+class AsyncClient(_Closing):
+    """A Client whose methods are coroutines and whose collections are AsyncCollections."""
+
+    _blocking: Client
+
+    @property
+    def tenant(self) -> str:
+        """The tenant it works in."""
+        return self._blocking.tenant
+
+    @property
+    def database(self) -> str:
+        """The database it works in."""
+        return self._blocking.database
+
+    def get_settings(self) -> Settings:
+        """Returns the settings this client was made with."""
+        return self._blocking.get_settings()
+
+    @classmethod
+    def create(
+        cls,
+        tenant: str = DEFAULT_TENANT,
+        database: str = DEFAULT_DATABASE,
+        settings: Settings | None = None,
+    ) -> Opening[AsyncClient]:
+        """Opens the database that the settings name."""
+        return Opening(_open(make_client, settings, tenant, database))
+
+    @classmethod
+    def from_system(
+        cls, system: Any, tenant: str = DEFAULT_TENANT, database: str = DEFAULT_DATABASE
+    ) -> Opening[AsyncClient]:
+        """Opens the database that `system.settings` name."""
+        return cls.create(tenant, database, system.settings)
+
+    from_system_async = from_system
+    clear_system_cache = staticmethod(Client.clear_system_cache)
+
+    heartbeat = _awaited(Client.heartbeat)
+    get_version = _awaited(Client.get_version)
+    get_max_batch_size = _awaited(Client.get_max_batch_size)
+    get_user_identity = _awaited(Client.get_user_identity)
+    reset = _awaited(Client.reset)
+    check = _awaited(Client.check)
+    stats = _awaited(Client.stats)
+    compact = _awaited(Client.compact)
+    set_tenant = _awaited(Client.set_tenant)
+    set_database = _awaited(Client.set_database)
+    list_collections = _collections(Client.list_collections)
+    count_collections = _awaited(Client.count_collections)
+    create_collection = _collection(Client.create_collection)
+    get_or_create_collection = _collection(Client.get_or_create_collection)
+    get_collection = _collection(Client.get_collection)
+    get_collection_by_id = _collection(Client.get_collection_by_id)
+    delete_collection = _awaited(Client.delete_collection)
+
+
+class AsyncAdminClient(_Closing):
+    """An AdminClient whose methods are coroutines."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Opens the database that the settings name."""
+        super().__init__(AdminClient(settings), Threads())
+
+    @classmethod
+    def from_system(cls, system: Any) -> AsyncAdminClient:
+        """Returns a door to the database that `system.settings` name."""
+        return cls(system.settings)
+
+    create_tenant = _awaited(AdminClient.create_tenant)
+    get_tenant = _awaited(AdminClient.get_tenant)
+    create_database = _awaited(AdminClient.create_database)
+    get_database = _awaited(AdminClient.get_database)
+    delete_database = _awaited(AdminClient.delete_database)
+    list_databases = _awaited(AdminClient.list_databases)
+
+
+# ── opening one ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Opening(Generic[C]):
+    """A client about to be opened: `await` it, or use it in an `async with` block."""
+
+    def __init__(self, opened: Coroutine[Any, Any, C]) -> None:
+        self._opened = opened
+
+    def __await__(self) -> Generator[Any, Any, C]:
+        return self._opened.__await__()
+
+    async def __aenter__(self) -> C:
+        self._client = await self
+        return self._client
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.close()
+
+
+def async_ephemeral_client(
+    settings: Settings | None = None,
+    tenant: str = DEFAULT_TENANT,
+    database: str = DEFAULT_DATABASE,
+) -> Opening[AsyncClient]:
+    """A client of the database in memory, which it shares with the other clients in memory."""
+    return Opening(_open(ephemeral_client, settings, tenant, database))
+
+
+def async_persistent_client(
+    path: str | Path = "./chroma",
+    settings: Settings | None = None,
+    tenant: str = DEFAULT_TENANT,
+    database: str = DEFAULT_DATABASE,
+    *,
+    durability: Durability = "full",
+    read_only: bool = False,
+) -> Opening[AsyncClient]:
+    """A client of the database in a directory; see `PersistentClient`.
+
+    To cancel a task does not stop what its call has begun: a write happens as a whole.
+    """
+    return Opening(
+        _open(
+            persistent_client,
+            path,
+            settings,
+            tenant,
+            database,
+            durability=durability,
+            read_only=read_only,
+        )
+    )
+
+
+async def _open(make: Callable[P, Client], /, *args: P.args, **kwargs: P.kwargs) -> AsyncClient:
+    run = Threads()
+    return AsyncClient(await run(make, *args, **kwargs), run)
