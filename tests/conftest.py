@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import in_process
 import vermilion
 from vermilion import sharing
 from vermilion.client import Client
@@ -20,22 +21,35 @@ settings.load_profile("vermilion")
 
 
 @pytest.fixture(params=["memory", "disk"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An engine with an empty database."""
-    engine = LocalEngine(None if request.param == "memory" else tmp_path / "database")
+def local_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalEngine]:
+    """An engine of this process with an empty database."""
+    engine = LocalEngine(tmp_path / "database" if request.param == "disk" else None)
     yield engine
     engine.close()
 
 
-@pytest.fixture(params=["ephemeral", "persistent"])
+@pytest.fixture(params=["memory", "disk", "remote", "remote on a loop"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An engine with an empty database; the remote ones speak to a server in this process."""
+    engine = LocalEngine(tmp_path / "database" if request.param == "disk" else None)
+    with in_process.reached(request.param, engine) as reached:
+        yield reached
+        reached.close()
+    engine.close()
+
+
+@pytest.fixture(params=["ephemeral", "persistent", "remote"])
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
     """A client of an empty database that may be reset."""
     sharing.forget_all()
     settings = vermilion.Settings(allow_reset=True)
     if request.param == "ephemeral":
         yield vermilion.EphemeralClient(settings)
-    else:
+    elif request.param == "persistent":
         yield vermilion.PersistentClient(tmp_path / "database", settings)
+    else:
+        with in_process.client(LocalEngine()) as client:
+            yield client
     sharing.forget_all()
 
 

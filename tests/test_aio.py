@@ -192,6 +192,20 @@ def test_a_client_is_awaited_or_entered(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_an_opening_is_a_coroutine(tmp_path: Path) -> None:
+    async def both() -> None:
+        one = asyncio.create_task(vermilion.AsyncPersistentClient(tmp_path))
+        two = asyncio.create_task(vermilion.AsyncPersistentClient(tmp_path, database="unknown"))
+        await (await one).close()
+        with pytest.raises(NotFoundError):
+            await two
+
+    client = asyncio.run(vermilion.AsyncPersistentClient(tmp_path))
+    asyncio.run(client.close())
+    asyncio.run(both())
+    vermilion.AsyncPersistentClient(tmp_path).close()  # nothing was opened, and nobody complains
+
+
 def test_settings_name_the_database(tmp_path: Path) -> None:
     settings = vermilion.Settings(is_persistent=True, persist_directory=str(tmp_path))
 

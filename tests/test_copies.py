@@ -38,7 +38,7 @@ def folder_of(folder: Path, address: Address) -> Path:
 def test_a_copy_has_everything_the_original_has(engine: Engine) -> None:
     configuration = Configuration(Hnsw(space="cosine", ef_search=50))
     original, _ = engine.create_collection(
-        "things", *HERE, configuration=configuration, metadata={"a": 1}, schema={"b": [2]}
+        "things", *HERE, configuration=configuration, metadata={"a": 1}
     )
     batch = rows(
         "c a b", documents=["x", None, "y"], uris=["u", None, None], metadatas=[{"n": 1}] * 3
@@ -50,7 +50,7 @@ def test_a_copy_has_everything_the_original_has(engine: Engine) -> None:
     assert copy == engine.get_collection("copy", *HERE)
     assert (copy.name, copy.tenant, copy.database) == ("copy", *HERE)
     assert copy.id != original.id
-    assert (copy.configuration, copy.metadata, copy.schema) == (configuration, {"a": 1}, {"b": [2]})
+    assert (copy.configuration, copy.metadata, copy.schema) == (configuration, {"a": 1}, None)
     assert copy.dimension == 2
     one, two = (engine.get(info.address, EVERYTHING, ALL) for info in (original, copy))
     assert two.ids == ["c", "b", "a"]
@@ -89,7 +89,7 @@ def test_a_copy_of_a_copy(engine: Engine) -> None:
     address = make(engine)
     engine.add(address, numbered(2))
     for number in range(3):
-        address = engine.fork_collection(address, f"copy {number}").address
+        address = engine.fork_collection(address, f"copy-{number}").address
         engine.add(address, numbered(1, 10 + number))
     assert engine.get(address).ids == ["0", "1", "10", "11", "12"]
 
@@ -121,7 +121,7 @@ def test_a_copy_is_of_one_moment_while_others_write(engine: Engine) -> None:
     writer.start()
     try:
         for number in range(8):
-            copy = engine.fork_collection(address, f"copy {number}").address
+            copy = engine.fork_collection(address, f"copy-{number}").address
             found = engine.get(copy).ids
             assert found == [str(n) for n in range(len(found))] and len(found) % 2
             assert engine.count(copy) == len(found)

@@ -21,6 +21,7 @@ from vermilion.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
+from vermilion.local.engine import LocalEngine
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, SparseVector, WriteResult
 from words import ALL, HERE, PLAIN, cells, ids, make, names, numbered, rows, where
 
@@ -132,14 +133,22 @@ def test_a_collection_is_what_it_was_created_with(engine: Engine) -> None:
     )
     metadata = {"s": "é\0", "i": 2**60, "f": 1.0, "b": True, "l": [1, 2]}
     made, new = engine.create_collection(
-        "things", *HERE, configuration=configuration, metadata=metadata, schema={"keys": {}}
+        "things", *HERE, configuration=configuration, metadata=metadata
     )
     assert new
-    assert (made.configuration, made.schema, made.dimension) == (configuration, {"keys": {}}, None)
+    assert (made.configuration, made.schema, made.dimension) == (configuration, None, None)
     assert repr(made.metadata) == repr(metadata)
     assert engine.get_collection("things", *HERE) == made
     assert engine.get_collection_by_id(made.address) == made
     assert engine.list_collections(*HERE) == [made]
+
+
+def test_a_schema_is_kept_as_it_was_given(local_engine: LocalEngine) -> None:
+    made, _ = local_engine.create_collection(
+        "things", *HERE, configuration=Configuration(), schema={"keys": {}}
+    )
+    assert made.schema == {"keys": {}}
+    assert local_engine.get_collection("things", *HERE) == made
 
 
 def test_create_refuses_a_name_that_is_taken(engine: Engine) -> None:
@@ -410,7 +419,8 @@ def test_values_come_back_as_they_went_in(engine: Engine, value: Any) -> None:
 
 
 @pytest.mark.parametrize("method", ["add", "upsert", "update"])
-def test_a_batch_that_fails_leaves_nothing(engine: Engine, method: str) -> None:
+def test_a_batch_that_fails_leaves_nothing(local_engine: LocalEngine, method: str) -> None:
+    engine = local_engine
     address = make(engine)
     engine.add(address, numbered(50))
     # No door lets NaN through: the engine finds it when it comes to the last row.
@@ -564,8 +574,9 @@ def test_distances(engine: Engine, space: Any, vector: Any, query: Any, distance
 # ── many ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_batches_have_no_limit(engine: Engine) -> None:
-    address, many = make(engine), 100_001
+def test_batches_have_no_limit(local_engine: LocalEngine) -> None:
+    engine, many = local_engine, 100_001
+    address = make(engine)
     batch = numbered(many, metadatas=[{"n": n % 7} for n in range(many)])
     assert engine.add(address, batch) == WriteResult(inserted=many)
     assert engine.count(address) == many

@@ -95,16 +95,9 @@ def names_used(name: str) -> set[str]:
     return mentioned | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
-def test_only_what_needs_a_server_or_a_key_is_not_run() -> None:
-    needs = {"HttpClient"}
-    assert set(RUNNER["CANNOT_RUN"]) == {
-        int(name[:2]) for name in SHA256 if names_used(name) & needs
-    }
-
-
-def test_every_other_example_has_a_test_of_its_own() -> None:
+def test_every_example_has_a_test_of_its_own() -> None:
     tested = {int(number) for name in globals() for number in re.findall(r"^test_(\d\d)_", name)}
-    assert tested | set(RUNNER["CANNOT_RUN"]) == set(range(1, 24))
+    assert tested == set(range(1, 24))
 
 
 @pytest.fixture
@@ -137,6 +130,16 @@ def test_03_stores_the_configuration(tmp_path: Path) -> None:
     run(3, tmp_path)
     hnsw = collection(tmp_path, "test").configuration_json["hnsw"]
     assert (hnsw["space"], hnsw["ef_construction"], hnsw["max_neighbors"]) == ("cosine", 200, 32)
+
+
+def test_04_remembers_the_function_on_a_server(
+    tmp_path: Path, openai: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    then = "same_col.add(ids=['1'], documents=['x']); print(same_col.peek()['embeddings'].tolist())"
+    assert run(4, tmp_path, then) == f"{[vector('x')]}\n"
+    made = collection(tmp_path, "with_openai_ef", "server")
+    assert made.configuration_json["embedding_function"]["name"] == "openai"
 
 
 def test_05_takes_the_key_from_the_named_variable(
@@ -224,6 +227,14 @@ def test_16_sees_every_record_once_in_batches_of_ten() -> None:
     batches = [ast.literal_eval(ids) for ids in re.findall(r"'ids': (\[.*?\])", run(16))]
     assert [len(batch) for batch in batches] == [10] * 100
     assert [id for batch in batches for id in batch] == [str(number) for number in range(1000)]
+
+
+def test_17_copies_to_a_server(tmp_path: Path) -> None:
+    run(17, tmp_path)
+    copied = columns(collection(tmp_path, "remote_collection", "server"))
+    original = columns(collection(tmp_path, "local_collection", "my_local_data"))
+    assert copied["ids"] == ["1", "2"]
+    assert copied == original
 
 
 def test_18_copies_everything_to_the_other_directory(tmp_path: Path) -> None:

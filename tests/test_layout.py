@@ -13,7 +13,7 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors forks bridge types where records names configuration
+    errors forks bridge auth_types types where records names configuration
     keys ranks search schema_config schema_types schema
     engine version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
@@ -31,6 +31,7 @@ LOCAL = """
     local.drafts local.copier local.catalogue local.collection local.folders local.handles
     local.engine local.salvage
 """
+REMOTE = "remote.target remote.transport remote.refusals remote.engine"
 EMBEDDINGS = """
     embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default
     embeddings.transport embeddings.shapes embeddings.hosted embeddings.google
@@ -43,19 +44,22 @@ SERVER = """
     server.command
 """
 DOORS = """
-    embedder results frames facts collection settings sharing client admin aio
-    data_loaders batches utils.embedding_functions distance_functions auth_types system
+    embedder results frames facts collection settings sharing client servers admin aio
+    data_loaders batches utils.embedding_functions distance_functions system
     api_types api_configuration compat
     demo maintenance cli __init__ __main__
 """
-READING_ORDER = f"{WORDS} {LOCAL} {EMBEDDINGS} {SERVER} {DOORS}".split()
+READING_ORDER = f"{WORDS} {LOCAL} {REMOTE} {EMBEDDINGS} {SERVER} {DOORS}".split()
 # Families do not know each other.
-FAMILIES = ("local", "embeddings")
+FAMILIES = ("local", "remote", "embeddings")
 # From outside a family only these of it are imported; the rest is its own business.
 FACES = {
     "local.engine",
     "local.salvage",
     "local.index.base",
+    "remote.engine",
+    "remote.target",
+    "remote.transport",
     "embeddings.base",
     "embeddings.default",
     "embeddings.openai_like",

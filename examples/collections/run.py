@@ -7,10 +7,12 @@ Several of the page's blocks presume something: a collection that exists, or a v
 Numbers 5 and 20 need a key for OpenAI, in MY_CUSTOM_OPENAI_KEY and OPENAI_API_KEY.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -98,12 +100,6 @@ PRELUDES = {
     23: MY_COLLECTION,
 }
 
-# Why an example cannot run on its own.
-CANNOT_RUN = {
-    4: "needs a Chroma server and an OpenAI key",
-    17: "needs a Chroma server",
-}
-
 # The names that a prelude leaves are there for the block, and those of the block for what follows.
 PROGRAM = """
 import os, runpy, sys
@@ -135,11 +131,32 @@ def run(number: int, directory: Path | None = None, then: str = "") -> str:
     if directory is None:
         with tempfile.TemporaryDirectory() as fresh:
             return run(number, Path(fresh), then)
-    arguments = [str(directory), PRELUDES.get(number, ""), str(example(number).resolve()), then]
+    path = example(number).resolve()
+    arguments = [str(directory), PRELUDES.get(number, ""), str(path), then]
     # The page passes a key directly, which works and is warned about.
     allowed = "ignore:Direct api_key:DeprecationWarning"
     command = [sys.executable, "-W", "error", "-W", allowed, "-c", PROGRAM, *arguments]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    needed = server(directory) if "HttpClient" in path.read_text("utf-8") else nullcontext({})
+    with needed as more:
+        environment = {**os.environ, **more}
+        return subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, check=True, env=environment
+        ).stdout
+
+
+@contextmanager
+def server(directory: Path) -> Iterator[dict[str, str]]:
+    """A server of a database in the directory; what leads clients to it is in the environment."""
+    command = [sys.executable, "-m", "vermilion", "run", "--port", "0", "--path"]
+    with subprocess.Popen(
+        [*command, str(directory / "server")], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline()
+            yield {"CHROMA_SERVER_HTTP_PORT": address.rpartition(":")[2].strip()}
+        finally:
+            process.terminate()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -151,8 +168,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             print(run(number), end="")
         except (LookupError, subprocess.CalledProcessError) as error:
-            reason = CANNOT_RUN.get(number, error)
-            print(f"example {number} did not run: {reason}", file=sys.stderr)
+            print(f"example {number} did not run: {error}", file=sys.stderr)
             return 1
     return 0
 

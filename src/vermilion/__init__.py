@@ -11,14 +11,17 @@ collection.query(query_texts=["greetings"], n_results=1)
 from vermilion.admin import AdminClient
 from vermilion.aio import AsyncClient, AsyncCollection
 from vermilion.aio import async_ephemeral_client as AsyncEphemeralClient
+from vermilion.aio import async_http_client as AsyncHttpClient
 from vermilion.aio import async_persistent_client as AsyncPersistentClient
 from vermilion.client import ephemeral_client as EphemeralClient
-from vermilion.client import make_client as Client
 from vermilion.client import persistent_client as PersistentClient
 from vermilion.collection import Collection
 from vermilion.compat import install_as_chromadb
 from vermilion.embeddings.base import EmbeddingFunction, register_embedding_function
 from vermilion.embeddings.default import DefaultEmbeddingFunction
+from vermilion.servers import cloud_client as CloudClient
+from vermilion.servers import http_client as HttpClient
+from vermilion.servers import make_client as Client
 from vermilion.settings import Settings
 from vermilion.types import (
     DEFAULT_DATABASE,
@@ -38,8 +41,10 @@ __all__ = [
     "AsyncClient",
     "AsyncCollection",
     "AsyncEphemeralClient",
+    "AsyncHttpClient",
     "AsyncPersistentClient",
     "Client",
+    "CloudClient",
     "Collection",
     "DefaultEmbeddingFunction",
     "Documents",
@@ -47,6 +52,7 @@ __all__ = [
     "Embeddings",
     "EphemeralClient",
     "GetResult",
+    "HttpClient",
     "PersistentClient",
     "QueryResult",
     "Settings",

@@ -5,19 +5,23 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-from vermilion.client import lease_for
 from vermilion.names import check_database_name, check_tenant_name
 from vermilion.records import check_count
+from vermilion.servers import lease_for
 from vermilion.settings import Settings
+from vermilion.sharing import Lease
 from vermilion.types import DEFAULT_TENANT, Database
 
 
 class AdminClient:
     """A door to tenants and databases."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        """Opens the database that the settings name: on disk if persistent, else in memory."""
-        self._lease = lease_for(settings or Settings())
+    def __init__(self, settings: Settings | None = None, *, lease: Lease | None = None) -> None:
+        """Opens what the settings name: a server, a directory if persistent, else the memory.
+
+        A `lease` is a hold on something that is open already.
+        """
+        self._lease = lease or lease_for(settings or Settings())
 
     @classmethod
     def from_system(cls, system: Any) -> AdminClient:

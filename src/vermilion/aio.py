@@ -17,12 +17,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
-from vermilion import forks
+from vermilion import bridge, forks
 from vermilion.admin import AdminClient
-from vermilion.client import Client, ephemeral_client, make_client, persistent_client
+from vermilion.client import Client, ephemeral_client, persistent_client
 from vermilion.collection import Collection
 from vermilion.engine import CollectionInfo
 from vermilion.facts import CollectionFacts
+from vermilion.remote.target import Target
+from vermilion.remote.transport import OnLoop
+from vermilion.servers import (
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    RETRIES,
+    TIMEOUT,
+    lease_for,
+    make_client,
+    names_server,
+    open_client,
+    served,
+    target_of,
+)
 from vermilion.settings import Settings
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Durability
 
@@ -148,6 +162,7 @@ class AsyncCollection(_Door, CollectionFacts):
     stats = _awaited(Collection.stats)
     compact = _awaited(Collection.compact)
     modify = _awaited(Collection.modify)
+    fork = _collection(Collection.fork)
 
 
 class _Closing(_Door):
@@ -194,7 +209,10 @@ class AsyncClient(_Closing):
         settings: Settings | None = None,
     ) -> Opening[AsyncClient]:
         """Opens the database that the settings name."""
-        return Opening(_open(make_client, settings, tenant, database))
+        settings = settings or Settings()
+        if names_server(settings):
+            return _on_loop(settings, target_of(settings), tenant, database)
+        return Opening(_open(Threads(), make_client, settings, tenant, database))
 
     @classmethod
     def from_system(
@@ -230,7 +248,9 @@ class AsyncAdminClient(_Closing):
 
     def __init__(self, settings: Settings | None = None) -> None:
         """Opens the database that the settings name."""
-        super().__init__(AdminClient(settings), Threads())
+        settings = settings or Settings()
+        run: Runner = bridge.run if names_server(settings) else Threads()
+        super().__init__(AdminClient(lease=lease_for(settings, OnLoop)), run)
 
     @classmethod
     def from_system(cls, system: Any) -> AsyncAdminClient:
@@ -248,14 +268,29 @@ class AsyncAdminClient(_Closing):
 # ── opening one ──────────────────────────────────────────────────────────────────────────────────
 
 
-class Opening(Generic[C]):
-    """A client about to be opened: `await` it, or use it in an `async with` block."""
+class Opening(Coroutine[Any, Any, C], Generic[C]):
+    """A client about to be opened: `await` it, or use it in an `async with` block.
+
+    It is a coroutine, so `asyncio.run` and `create_task` take it, too.
+    """
 
     def __init__(self, opened: Coroutine[Any, Any, C]) -> None:
         self._opened = opened
 
     def __await__(self) -> Generator[Any, Any, C]:
         return self._opened.__await__()
+
+    def send(self, value: Any, /) -> Any:
+        """See Coroutine."""
+        return self._opened.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """See Coroutine."""
+        return self._opened.throw(*error)
+
+    def close(self) -> None:
+        """See Coroutine."""
+        self._opened.close()
 
     async def __aenter__(self) -> C:
         self._client = await self
@@ -276,7 +311,7 @@ def async_ephemeral_client(
     database: str = DEFAULT_DATABASE,
 ) -> Opening[AsyncClient]:
     """A client of the database in memory, which it shares with the other clients in memory."""
-    return Opening(_open(ephemeral_client, settings, tenant, database))
+    return Opening(_open(Threads(), ephemeral_client, settings, tenant, database))
 
 
 def async_persistent_client(
@@ -292,19 +327,38 @@ def async_persistent_client(
 
     To cancel a task does not stop what its call has begun: a write happens as a whole.
     """
-    return Opening(
-        _open(
-            persistent_client,
-            path,
-            settings,
-            tenant,
-            database,
-            durability=durability,
-            read_only=read_only,
-        )
-    )
+    make = functools.partial(persistent_client, durability=durability, read_only=read_only)
+    return Opening(_open(Threads(), make, path, settings, tenant, database))
 
 
-async def _open(make: Callable[P, Client], /, *args: P.args, **kwargs: P.kwargs) -> AsyncClient:
-    run = Threads()
+def async_http_client(
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    ssl: bool = False,
+    headers: dict[str, str] | None = None,
+    settings: Settings | None = None,
+    tenant: str = DEFAULT_TENANT,
+    database: str = DEFAULT_DATABASE,
+    *,
+    timeout: float | None = TIMEOUT,
+    retries: int = RETRIES,
+) -> Opening[AsyncClient]:
+    """A client of a server; see `HttpClient`.
+
+    Requests wait on the event loop, not in threads. To cancel a task closes its connection; a
+    write that has reached the server may happen.
+    """
+    settings = served(settings, host, port, ssl, headers)
+    return _on_loop(settings, target_of(settings, timeout, retries), tenant, database)
+
+
+def _on_loop(
+    settings: Settings, target: Target, tenant: str, database: str
+) -> Opening[AsyncClient]:
+    return Opening(_open(bridge.run, open_client, OnLoop(target), settings, tenant, database))
+
+
+async def _open(
+    run: Runner, make: Callable[P, Client], /, *args: P.args, **kwargs: P.kwargs
+) -> AsyncClient:
     return AsyncClient(await run(make, *args, **kwargs), run)

@@ -55,14 +55,15 @@ def wait(awaitable: Awaitable[R]) -> R:
 
 def apart(call: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Makes a call that blocks: in a thread where the loop would be held up, else right here."""
-    if not _inside():
+    if not inside():
         return call(*args, **kwargs)
     from asyncio import to_thread
 
     return wait(to_thread(call, *args, **kwargs))
 
 
-def _inside() -> bool:
+def inside() -> bool:
+    """Whether this code may `wait`: `run` has called it."""
     if not _stacks:
         return False
     from greenlet import getcurrent

@@ -194,13 +194,17 @@ TABLE: Mapping[str, Names] = {
     "chromadb": (
         ("vermilion.compat", "__version__=CHROMA_VERSION"),
         ("vermilion.admin", "AdminClient AdminClientCreator=AdminClient"),
-        ("vermilion.aio", "AsyncClientCreator=AsyncClient"),
+        ("vermilion.aio", "AsyncClientCreator=AsyncClient AsyncHttpClient=async_http_client"),
         (
             "vermilion.client",
             """
-            Client=make_client ClientCreator=Client
-            EphemeralClient=ephemeral_client PersistentClient=persistent_client
+            ClientCreator=Client EphemeralClient=ephemeral_client
+            PersistentClient=persistent_client
             """,
+        ),
+        (
+            "vermilion.servers",
+            "Client=make_client CloudClient=cloud_client HttpClient=http_client",
         ),
         (
             "vermilion.system",
@@ -241,6 +245,7 @@ TABLE: Mapping[str, Names] = {
     "chromadb.api.async_client": (
         ("vermilion.aio", "AsyncAdminClient AsyncClient AsyncCollection"),
     ),
+    "chromadb.api.async_fastapi": (("vermilion.remote.engine", "AsyncFastAPI=RemoteEngine"),),
     "chromadb.api.client": (
         ("vermilion.admin", "AdminClient"),
         ("vermilion.client", "Client SharedSystemClient=Client"),
@@ -270,6 +275,7 @@ TABLE: Mapping[str, Names] = {
         ),
         *_CONFIGURATION,
     ),
+    "chromadb.api.fastapi": (("vermilion.remote.engine", "FastAPI=RemoteEngine"),),
     "chromadb.api.models": (),
     "chromadb.api.models.AsyncCollection": (("vermilion.aio", "AsyncCollection"),),
     "chromadb.api.models.Collection": (("vermilion.collection", "Collection"),),

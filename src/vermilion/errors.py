@@ -15,6 +15,9 @@
     ├── UnsupportedError                the server cannot do this; also a NotImplementedError
     └── InternalError                   something broke that is not the caller's fault
         ├── StorageError                the disk is full, read-only, locked or gone
+        ├── UnreachableError            no server answers; also a ConnectionError and a ValueError
+        │   └── ServerTimeoutError      … or not in time; also a TimeoutError
+        ├── BatchTooLargeError          … for the server; also a BatchSizeExceededError, ValueError
         ├── ClosedError                 the client was closed; also a RuntimeError
         ├── DamagedError                stored bytes are not what was written
         └── EmbeddingError              a provider of embeddings failed
@@ -220,6 +223,29 @@ class AlreadyExistsError(UniqueConstraintError, InternalError):
 
 class StorageError(InternalError):
     """The directory cannot be read or written: full, read-only, not a directory, gone."""
+
+
+class BatchTooLargeError(BatchSizeExceededError, InternalError, ValueError):
+    """A batch is larger than the server accepts; nothing of it was written."""
+
+    status = 413
+
+
+class UnreachableError(InternalError, ConnectionError, ValueError):
+    """No server answers, or the connection to it broke."""
+
+    status = 503
+
+    def __init__(self, text: str, *, sent: bool = True) -> None:
+        """`sent` tells whether the server may have received the request."""
+        super().__init__(text)
+        self.sent = sent
+
+
+class ServerTimeoutError(UnreachableError, TimeoutError):
+    """The server was silent for too long."""
+
+    status = 504
 
 
 class DamagedError(InternalError):

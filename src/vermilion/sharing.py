@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from vermilion import forks
 from vermilion.engine import Engine
@@ -75,6 +76,11 @@ def lease_directory(
     directory = _directory(path)
     key = f"{directory}\0read-only" if read_only else str(directory)  # no path has a NUL
     return _lease(key, lambda: _local_engine(directory, durability, read_only, memory_limit))
+
+
+def lease_engine(engine: Engine) -> Lease:
+    """A hold on an engine that only this client has, such as one that speaks to a server."""
+    return _lease(str(uuid4()), lambda: engine)
 
 
 def forget_all() -> None:

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vermilion.client import Client, ephemeral_client, lease_for, make_client, persistent_client
+from vermilion.client import Client, ephemeral_client, persistent_client
+from vermilion.servers import lease_for, make_client
 from vermilion.settings import Settings
 from vermilion.sharing import Lease
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT

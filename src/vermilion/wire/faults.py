@@ -6,6 +6,7 @@ from typing import Any
 
 from vermilion.errors import (
     AlreadyExistsError,
+    ArgumentValueError,
     AuthorizationError,
     BatchSizeExceededError,
     ChromaAuthError,
@@ -64,5 +65,6 @@ def error_of(status: int, form: Any, otherwise: str) -> VermilionError:
         usual = InternalError if status >= 500 else VermilionError
         kind = _BY_STATUS.get(status, usual)
     elif kind is InvalidArgumentError:
-        kind = next((better for words, better in _BY_WORDS.items() if words in text), kind)
+        told = (better for words, better in _BY_WORDS.items() if words in text)
+        kind = next(told, ArgumentValueError)  # a ValueError, as the embedded engine raises
     return kind(text)

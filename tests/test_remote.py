@@ -1,0 +1,152 @@
+"""Our clients against our server: a real process, and what the wire leaves to the client."""
+
+from __future__ import annotations
+
+import asyncio
+import runpy
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+import in_process
+import vermilion
+from vermilion.engine import Engine
+from vermilion.errors import BatchTooLargeError, UnsupportedError
+from vermilion.local.engine import LocalEngine
+from vermilion.remote.engine import RemoteEngine
+from vermilion.remote.target import Target
+from vermilion.remote.transport import Threaded
+from vermilion.wire.care import EXTENSIONS
+from vermilion.wire.table import OPERATIONS
+from words import HERE, cells, ids, make, numbered, rows
+
+RUNNER = runpy.run_path(str(Path(__file__).parent.parent / "examples" / "collections" / "run.py"))
+
+# ── a process ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server in a process of its own."""
+    with RUNNER["server"](tmp_path_factory.mktemp("database")) as environment:
+        yield f"http://127.0.0.1:{environment['CHROMA_SERVER_HTTP_PORT']}"
+
+
+def test_threads_share_a_client(url: str) -> None:
+    with vermilion.HttpClient(url) as client:
+        notes = client.create_collection("shared", embedding_function=None)
+        threads = [threading.Thread(target=notes.add, args=[[f"{n}"], [[n, 1]]]) for n in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert notes.count() == 20
+        assert notes.query([[7, 1]], n_results=1, exact=True)["ids"] == [["7"]]
+        assert notes.stats().rows == 20
+        assert client.check() == []
+
+
+def test_hundreds_of_requests_wait_without_threads(url: str) -> None:
+    async def main() -> None:
+        async with vermilion.AsyncHttpClient(url) as client:
+            notes = await client.create_collection("awaited", embedding_function=None)
+            before = threading.active_count()
+            await asyncio.gather(*[notes.add([f"{n}"], [[n, 1]]) for n in range(300)])
+            found = await asyncio.gather(*[notes.query([[n, 1]], n_results=1) for n in range(300)])
+            assert [one["ids"] for one in found] == [[[f"{n}"]] for n in range(300)]
+            assert threading.active_count() == before
+            assert await notes.why_not("7", [[8, 1]], n_results=1)
+            copy = await notes.fork("copied")
+            assert await copy.count() == 300
+
+    asyncio.run(main())
+
+
+def test_a_function_that_embeds_works_in_a_thread(url: str) -> None:
+    async def main() -> None:
+        here = threading.get_ident()
+        seen = []
+
+        class Noting(vermilion.EmbeddingFunction[Any]):
+            def __call__(self, input: Any) -> Any:
+                seen.append(threading.get_ident())
+                return [[float(len(text)), 1.0] for text in input]
+
+        async with vermilion.AsyncHttpClient(url) as client:
+            notes = await client.create_collection("texts", embedding_function=Noting())
+            await notes.add(ids=["a", "b"], documents=["one", "three"])
+            assert (await notes.query(query_texts=["two"], n_results=1))["ids"] == [["a"]]
+        assert len(seen) == 2
+        assert here not in seen
+
+    asyncio.run(main())
+
+
+# ── what a server can do ─────────────────────────────────────────────────────────────────────────
+
+
+def test_the_wire_lists_what_chromas_servers_do_not_know() -> None:
+    routes = {one.route.path.rpartition("/")[2] for one in OPERATIONS if one.route.ours}
+    fields = {field.name for one in OPERATIONS for field in one.route.body or () if field.ours}
+    assert routes | fields == EXTENSIONS
+
+
+@pytest.fixture
+def plain() -> Iterator[Engine]:
+    """A server that knows nothing of ours and reads no base64."""
+    local = LocalEngine()
+    with in_process.reached("remote", local) as reached:
+        assert isinstance(reached, RemoteEngine)
+        inner = reached._transport._connect()  # type: ignore[attr-defined]
+        yield RemoteEngine(Threaded(Target(in_process.TARGET.url), lambda: Plain(inner)))
+
+
+class Plain(httpx.BaseTransport):
+    """A connection to a server that is not ours."""
+
+    def __init__(self, inner: httpx.BaseTransport) -> None:
+        self._inner = inner
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/extensions"):
+            return httpx.Response(404)
+        if request.url.path.endswith("/pre-flight-checks"):
+            return httpx.Response(200, json={"max_batch_size": 10})
+        assert b'"embeddings":["' not in request.content
+        return self._inner.handle_request(request)
+
+
+def test_vectors_go_as_numbers_where_base64_is_not_read(plain: Engine) -> None:
+    address = make(plain)
+    vectors = np.random.default_rng(1).standard_normal((3, 5)).astype(np.float32)
+    plain.add(address, rows("a b c", vectors.tolist()))
+    got = plain.get(address, columns=("vectors",)).vectors
+    assert got is not None
+    assert (got == vectors).all()
+
+
+def test_a_batch_is_refused_before_it_is_sent(plain: Engine) -> None:
+    address = make(plain)
+    with pytest.raises(BatchTooLargeError, match="Batch size 11 exceeds maximum batch size 10"):
+        plain.add(address, numbered(11))
+    assert plain.count(address) == 0
+
+
+def test_what_the_server_does_not_know_is_not_asked_of_it(plain: Engine) -> None:
+    address = make(plain)
+    plain.add(address, rows("a"))
+    for call in (
+        lambda: plain.flush(address),
+        lambda: plain.check(),
+        lambda: plain.delete(address, ids("a"), secure=True),
+        lambda: plain.update(address, cells("a", clear=frozenset({"documents"}))),
+    ):
+        with pytest.raises(UnsupportedError, match="it is one of Chroma"):
+            call()
+    assert plain.count(address) == plain.count(address, ids("a b")) == 1
+    assert plain.get_collection("things", *HERE).id == address.collection
