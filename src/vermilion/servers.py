@@ -5,19 +5,21 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vermilion import client as embedded
 from vermilion import sharing
 from vermilion.auth_types import TokenTransportHeader
 from vermilion.client import Client
 from vermilion.errors import ArgumentValueError, ChromaAuthError
-from vermilion.remote.engine import RemoteEngine
 from vermilion.remote.target import Target, server_url
 from vermilion.remote.transport import Threaded, Transport
 from vermilion.settings import Settings
 from vermilion.sharing import Lease
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, UserIdentity
+
+if TYPE_CHECKING:  # with the whole wire, which embedded programs do not need
+    from vermilion.remote.engine import RemoteEngine
 
 # What clients of servers name as their implementation.
 SERVED = ("chromadb.api.fastapi.", "chromadb.api.async_fastapi.")
@@ -34,9 +36,7 @@ class RemoteClient(Client):
 
     @property
     def _server(self) -> RemoteEngine:
-        engine = self._lease.engine()
-        assert isinstance(engine, RemoteEngine)
-        return engine
+        return cast("RemoteEngine", self._lease.engine())
 
     def heartbeat(self) -> int:
         """Returns the time of the server in nanoseconds since 1970."""
@@ -125,7 +125,7 @@ def make_client(
 def lease_for(settings: Settings, transport: Callable[[Target], Transport] = Threaded) -> Lease:
     """A hold on the database that the settings name, also one that a server has."""
     if names_server(settings):
-        return sharing.lease_engine(RemoteEngine(transport(target_of(settings))))
+        return sharing.lease_engine(_engine(transport(target_of(settings))))
     return embedded.lease_for(settings)
 
 
@@ -142,7 +142,7 @@ def open_client(
     With `identify` the server is asked who the caller is: that has to agree with tenant and
     database, or tells them where they are None.
     """
-    engine = RemoteEngine(transport)
+    engine = _engine(transport)
     lease = sharing.lease_engine(engine)
     try:
         if settings[_FROM_IDENTITY]:
@@ -154,6 +154,12 @@ def open_client(
     except BaseException:
         lease.release()
         raise
+
+
+def _engine(transport: Transport) -> RemoteEngine:
+    from vermilion.remote.engine import RemoteEngine
+
+    return RemoteEngine(transport)
 
 
 # ── where the caller belongs ─────────────────────────────────────────────────────────────────────

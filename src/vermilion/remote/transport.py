@@ -26,12 +26,13 @@ from vermilion import bridge, forks
 from vermilion.errors import ClosedError, ServerTimeoutError, UnreachableError
 from vermilion.remote.target import Target
 from vermilion.version import __version__
-from vermilion.wire.operation import Call
 
 if TYPE_CHECKING:
     import asyncio
 
     import httpx
+
+    from vermilion.wire.operation import Call
 
 # The first pause before a request is sent again; each further one is twice as long.
 FIRST_PAUSE = 0.1
