@@ -420,6 +420,7 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("add", ADD | {"metadatas": [{"$k": 1}]}, 400, "Metadata key cannot start with '#' or '$'"),
     ("add", ADD | {"metadatas": [{"chroma:document": "x"}]}, 400, "reserved key"),
     ("add", ADD | {"metadatas": [{"s": {"indices": [2, 1], "values": [1, 1]}}]}, 400, "index 0"),
+    ("add", ADD | {"metadatas": [{"s": {"indices": [], "values": None}}]}, 422, "metadatas[0].s"),
     ("add", ADD | {"embeddings": [[]]}, 400, "at least 1 dimension"),
     ("add", ADD | {"embeddings": [[1e39]]}, 400, "must not contain NaN or Infinity"),
     ("add", ADD | {"embeddings": [""]}, 400, "at least 1 dimension"),

@@ -87,7 +87,8 @@ def _list(value: list[Any], at: str) -> list[Any]:
 def _sparse(value: Form, at: str) -> Form | SparseVector:
     """A sparse vector; one that is none stays as it is, and is refused with its record."""
     tag = value.get(TYPE_KEY, SPARSE_VECTOR_TYPE_VALUE)
-    if tag != SPARSE_VECTOR_TYPE_VALUE or not {"indices", "values"} <= value.keys():
+    lists = value.get("indices"), value.get("values"), value.get("tokens") or []
+    if tag != SPARSE_VECTOR_TYPE_VALUE or not all(isinstance(one, list) for one in lists):
         raise mismatch(at, value, _VALUE)
     try:
         return SparseVector(value["indices"], value["values"], value.get("tokens"))
