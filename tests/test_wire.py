@@ -43,7 +43,7 @@ from vermilion.types import (
     WriteResult,
 )
 from vermilion.where import And, Filter, Or, parse
-from vermilion.wire import care, collections, fields, records, rows, system, text
+from vermilion.wire import care, collections, fields, ranked, records, rows, system, text
 from vermilion.wire.faults import error_of, fault
 from vermilion.wire.operation import Operation
 from vermilion.wire.table import OPERATIONS, Routes
@@ -223,8 +223,8 @@ REQUESTS: list[Operation[Any]] = [
     collections.DeleteCollection("tenant", "database", "name"),
     collections.ForkCollection(HERE, "new"),
     records.Delete(HERE, Selection(["a"], parse({"n": 1})), 3, True, True),
-    records.Count(HERE),
-    records.CountSelected(HERE, Selection(["a"])),
+    ranked.Count(HERE),
+    ranked.CountSelected(HERE, Selection(["a"])),
     care.GetIndexingStatus(HERE),
     care.Flush(HERE),
     care.GetStats(HERE),
@@ -291,7 +291,7 @@ ANSWERS: list[tuple[Operation[Any], Any]] = [
             Hits(Records([], np.empty((0, 0), np.float32), []), np.empty(0, np.float32)),
         ],
     ),
-    (records.Count(HERE), 3),
+    (ranked.Count(HERE), 3),
     (care.GetIndexingStatus(HERE), IndexingStatus(1, 2, 3, 0.5)),
     (care.GetStats(HERE), Stats(1, 2, 3, 4, 5, 6, 7, 8)),
     (care.Compact(HERE), 5),

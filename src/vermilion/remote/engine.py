@@ -329,9 +329,9 @@ class RemoteEngine:
     def count(self, address: Address, selection: Selection = EVERYTHING) -> int:
         """See Engine.count."""
         if selection == EVERYTHING:
-            return self._ask(records.Count(address))
+            return self._ask(ranked.Count(address))
         if self._can("count"):
-            return self._ask(records.CountSelected(address, selection))
+            return self._ask(ranked.CountSelected(address, selection))
         return len(self.get(address, selection))
 
     # ── the files ────────────────────────────────────────────────────────────────────────────────

@@ -240,3 +240,75 @@ class Summarize(OnCollection[list[Summary]]):
     def from_json(self, form: Any) -> list[Summary]:
         """See Operation."""
         return [Summary(**summary) for summary in form]
+
+
+# ── counting ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _read_level(value: Any, _: str) -> Any:
+    try:
+        return ReadLevel(value)
+    except ValueError:
+        raise InvalidArgumentError(
+            f"Failed to deserialize query string: read_level: unknown variant `{value}`, expected "
+            f"one of {', '.join(f'`{level.value}`' for level in ReadLevel)}"
+        ) from None
+
+
+_READ_LEVEL = Field(
+    "read_level",
+    Kind(_read_level, {"type": "string", "enum": [level.value for level in ReadLevel]}),
+    "Accepted for Chroma's clients: every read sees all that was written.",
+)
+
+
+@dataclass(frozen=True)
+class Count(OnCollection[int]):
+    """How many records there are."""
+
+    route = Route(
+        "GET", f"{COLLECTION}/count", "How many records there are", "read", {"type": "integer"},
+        query=(_READ_LEVEL,), safe=True,
+    )  # fmt: skip
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        return cls(address_of(received.path))
+
+    def perform(self, engine: Engine) -> int:
+        """See Operation."""
+        return engine.count(self.address)
+
+    def to_json(self, answer: int) -> Any:
+        """See Operation."""
+        return answer
+
+    def from_json(self, form: Any) -> int:
+        """See Operation."""
+        return int(form)
+
+
+@dataclass(frozen=True)
+class CountSelected(Count):
+    """How many records are selected."""
+
+    selection: Selection = EVERYTHING
+
+    route = Route(
+        "POST", f"{COLLECTION}/count", "How many records match", "read", {"type": "integer"},
+        body=SELECTION, safe=True, ours=True,
+    )  # fmt: skip
+
+    def body(self) -> Form:
+        """See Operation."""
+        return write_selection(self.selection)
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        return cls(address_of(received.path), read_selection(received.body))
+
+    def perform(self, engine: Engine) -> int:
+        """See Operation."""
+        return engine.count(self.address, self.selection)
