@@ -26,7 +26,8 @@ from vermilion.wire.records import QUESTION, Question, read_question
 
 _OBJECT: Form = {"type": "object"}
 
-# The routes, by their last step, and the fields of bodies that Chroma's servers do not know.
+# The routes, by their last step, and the fields of bodies that Chroma's servers do not know;
+# "keywords" is a search for a text's words.
 EXTENSIONS = frozenset(
     {
         "check", "clear", "compact", "count", "exact", "explain", "extensions", "facets", "flush",
