@@ -38,19 +38,29 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     engine.close()
 
 
-@pytest.fixture(params=["ephemeral", "persistent", "remote"])
-def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
-    """A client of an empty database that may be reset."""
+def opened(kind: str, directory: Path) -> Iterator[Client]:
     sharing.forget_all()
     settings = vermilion.Settings(allow_reset=True)
-    if request.param == "ephemeral":
+    if kind == "ephemeral":
         yield vermilion.EphemeralClient(settings)
-    elif request.param == "persistent":
-        yield vermilion.PersistentClient(tmp_path / "database", settings)
+    elif kind == "persistent":
+        yield vermilion.PersistentClient(directory, settings)
     else:
         with in_process.client(LocalEngine()) as client:
             yield client
     sharing.forget_all()
+
+
+@pytest.fixture(params=["ephemeral", "persistent", "remote"])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
+    """A client of an empty database that may be reset."""
+    yield from opened(request.param, tmp_path / "database")
+
+
+@pytest.fixture(params=["ephemeral", "persistent"])
+def local_client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
+    """A client of an empty database of this process that may be reset."""
+    yield from opened(request.param, tmp_path / "database")
 
 
 @pytest.fixture

@@ -95,7 +95,8 @@ def test_a_child_has_its_own_copy_of_what_is_in_memory() -> None:
     engine.close()
 
 
-def test_clients_and_collections_of_before_work_in_the_child(client: Client) -> None:
+def test_clients_and_collections_of_before_work_in_the_child(local_client: Client) -> None:
+    client = local_client
     collection = client.create_collection("notes", embedding_function=WordLengths())
     collection.add(ids=["a"], documents=["one two"])
 
@@ -270,8 +271,9 @@ def test_locks_that_other_threads_hold_are_free_in_the_child(client: Client) -> 
 
 
 def test_a_child_forked_inside_a_call_is_told_so(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    local_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    engine = local_engine
     monkeypatch.setattr(forks, "FORK_SECONDS", 0.1)
     address = make(engine)
     engine.add(address, numbered(1))
@@ -330,8 +332,9 @@ def query_in_pool(number: int) -> Any:
 _shared: Collection
 
 
-def test_a_pool_of_forked_processes_shares_a_collection(client: Client) -> None:
+def test_a_pool_of_forked_processes_shares_a_collection(local_client: Client) -> None:
     global _shared
+    client = local_client
     _shared = client.create_collection("notes", embedding_function=WordLengths())
     _shared.add(ids=["a"], documents=["one"])
     with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import runpy
 import threading
 from collections.abc import Iterator
@@ -85,6 +86,23 @@ def test_a_function_that_embeds_works_in_a_thread(url: str) -> None:
         assert here not in seen
 
     asyncio.run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_the_child_of_a_fork_goes_on(url: str) -> None:
+    with vermilion.HttpClient(url) as client:
+        notes = client.create_collection("forked", embedding_function=None)
+        notes.add(["parent"], [[1.0]])
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                notes.add(["child"], [[2.0]])
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert notes.get()["ids"] == ["parent", "child"]
 
 
 # ── what a server can do ─────────────────────────────────────────────────────────────────────────

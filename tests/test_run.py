@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -71,13 +72,14 @@ def test_a_request_that_has_begun_is_finished_before_it_stops(tmp_path: Path) ->
 
 
 def test_connections_are_kept(server: Running) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        for _ in range(3):
-            connection.sendall(b"GET /api/v2/version? HTTP/1.1\r\nhost: x\r\n\r\n")
-            answer = b""
-            while not answer.endswith(b'"'):  # head and body may come one after the other
-                answer += connection.recv(1000)
-            assert answer.startswith(b"HTTP/1.1 200")
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.connect()
+    kept = connection.sock
+    for _ in range(3):
+        connection.request("GET", "/api/v2/version?")
+        assert connection.getresponse().read().startswith(b'"')
+    assert connection.sock is kept
+    connection.close()
 
 
 def test_chunks_may_be_of_any_size(server: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import logging
@@ -328,6 +329,17 @@ def test_who_waits_too_long_is_told() -> None:
         slow.go_on.set()
         assert answer.status_code == 503
         assert "longer than 0.05 seconds" in answer.json()["message"]
+
+
+def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    async def endless() -> Any:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    with served(request_timeout=0.1) as server:
+        answer = server.post(f"{server.made()}/get", content=endless())
+    assert (answer.status_code, answer.json()["error"]) == (408, "ChromaError")
 
 
 def test_who_comes_when_it_is_full_is_sent_away() -> None:

@@ -17,6 +17,7 @@ from vermilion.configuration import Changes, Configuration, Hnsw
 from vermilion.engine import CollectionInfo, Selection
 from vermilion.errors import (
     AlreadyExistsError,
+    ArgumentValueError,
     DimensionError,
     InternalError,
     InvalidArgumentError,
@@ -493,7 +494,7 @@ def test_no_json_breaks_the_reading_of_bodies(form: Any) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        InvalidArgumentError("no"),
+        ArgumentValueError("no"),
         UnprocessableError("no"),
         DimensionError("Collection expecting embedding with dimension of 3, got 2"),
         UnknownDatabaseError("Database [x] does not exist"),

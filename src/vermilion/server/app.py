@@ -142,7 +142,8 @@ class App:
         body = b""
         if kind.route.body is not None:
             exchange.check_type()
-            body = await exchange.body(self.settings.max_body_bytes)
+            limit, seconds = self.settings.max_body_bytes, self.settings.request_timeout
+            body = await exchange.body(limit, seconds)
         return await self._performed(kind, parts, exchange.query, body, caller, span)
 
     def _allowed(self, path: str) -> list[str]:

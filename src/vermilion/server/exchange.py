@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -9,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from vermilion.errors import InvalidArgumentError
-from vermilion.server.refusals import Headers, too_large, wrong_encoding, wrong_type
+from vermilion.server.refusals import Headers, too_large, too_slow, wrong_encoding, wrong_type
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -55,8 +56,11 @@ class Exchange:
         if kind != JSON and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
             raise wrong_type()
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body, unpacked. Raises Refusal, ClientGone, InvalidArgumentError."""
+    async def body(self, limit: int, seconds: float) -> bytes:
+        """The whole body, unpacked. Raises Refusal, ClientGone, InvalidArgumentError.
+
+        One that comes in pieces has to be complete after so many seconds.
+        """
         length = self.headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > limit:
             raise too_large(limit)
@@ -64,7 +68,11 @@ class Exchange:
         if not message.get("more_body") and message["type"] == "http.request":
             body: bytes = message.get("body", b"")
         else:
-            body = await self._rest(message, limit)
+            try:
+                async with asyncio.timeout(seconds):
+                    body = await self._rest(message, limit)
+            except TimeoutError:
+                raise too_slow(seconds) from None
         packing = self.headers.get(b"content-encoding")
         return unpacked(body, packing, limit) if packing else body
 

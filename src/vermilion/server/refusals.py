@@ -37,6 +37,11 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, f"The body is larger than {limit} bytes: send smaller batches")
 
 
+def too_slow(seconds: float) -> Refusal:
+    """The body does not come."""
+    return Refusal(408, f"The body was not complete after {seconds:g} seconds")
+
+
 def wrong_type() -> Refusal:
     """The body says that it is something else than JSON."""
     return Refusal(415, "Expected request with `Content-Type: application/json`")

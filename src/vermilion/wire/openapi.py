@@ -22,6 +22,7 @@ _ANYWHERE = {
 _WITH_PATH = {"400": "An argument makes no sense.", "404": "No such tenant, database, collection."}
 _WITH_BODY = {
     "400": "The body is no JSON, or an argument makes no sense.",
+    "408": "The body was not complete in time.",
     "413": "The body or the batch is too large.",
     "415": "The body says that it is something else than JSON.",
     "422": "The JSON has another shape than it should.",
