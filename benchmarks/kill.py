@@ -36,6 +36,8 @@ from vermilion.local import builder, compactor, sqlite
 from vermilion.local.index import sealed_vectors
 
 NAME = "kill"
+# Not the folders of collections that are being made.
+UUID_NAME = "-".join("?" * size for size in (8, 4, 4, 4, 12))
 DIMENSION = 8
 IDS = 3_000
 LONGEST_LIFE = 0.25
@@ -150,7 +152,7 @@ def build_for_ever(folder: Path, compactions: Compactions) -> None:
     compactor.ROWS, compactor.PAGES, compactor.WAL_SECONDS = 100, 10, 0.05
     builder.compact_if_due = compactions.run
     while True:
-        for file in folder.glob("collections/*/records.db"):
+        for file in folder.glob(f"collections/{UUID_NAME}/records.db"):
             builder.build(file.parent, "l2")
         sleep(0.01)
 

@@ -285,3 +285,17 @@ def test_where_a_token_travels(chromadb: Any) -> None:
     assert chromadb.TokenTransportHeader is TokenTransportHeader
     assert TokenTransportHeader("X-Chroma-Token") == TokenTransportHeader.X_CHROMA_TOKEN
     assert TokenTransportHeader.AUTHORIZATION == "Authorization"
+
+
+def test_attached_functions_are_refused_with_what_to_use_instead(chromadb: Any) -> None:
+    from chromadb.api.functions import STATISTICS_FUNCTION
+    from chromadb.utils import statistics
+
+    notes = chromadb.EphemeralClient().create_collection("notes")
+    assert STATISTICS_FUNCTION.value == "statistics"
+    assert statistics.get_statistics_fn_name(notes) == "notes_stats"
+    with pytest.raises(NotImplementedError, match="only supported when connecting .* facets"):
+        statistics.attach_statistics_function(notes, "out")
+    with pytest.raises(NotImplementedError, match="collection 'notes'"):
+        statistics.get_statistics(notes, "out")
+    chromadb.EphemeralClient().delete_collection("notes")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import vermilion
 from children import fork, in_child, succeeded
-from vermilion import forks, sharing
+from vermilion import forks
 from vermilion.client import Client
 from vermilion.collection import Collection
 from vermilion.engine import Engine
@@ -24,19 +22,6 @@ from vermilion.local.builder import build
 from vermilion.local.engine import LocalEngine
 from vermilion.types import Address
 from words import WordLengths, make, numbered, where
-
-
-@pytest.fixture(params=["ephemeral", "persistent"])
-def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
-    """A client of this process's own database: a child has no thread to be its server."""
-    sharing.forget_all()
-    with (
-        vermilion.EphemeralClient()
-        if request.param == "ephemeral"
-        else vermilion.PersistentClient(tmp_path / "database")
-    ) as made:
-        yield made
-    sharing.forget_all()
 
 
 pytestmark = [

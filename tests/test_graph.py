@@ -17,7 +17,7 @@ import pytest
 from children import in_child
 from oracle import Oracle
 from test_real_text import real_vectors
-from test_segments import check, home, real_batch, seal, segments_of
+from test_segments import SCHEMA, check, home, real_batch, seal, segments_of
 from vermilion.configuration import Hnsw
 from vermilion.engine import EVERYTHING
 from vermilion.local import grapher, search, segment
@@ -46,7 +46,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def loaded(disk: LocalEngine, folder: Path) -> Iterator[tuple[Address, Oracle]]:
     """A collection in one segment that has a graph."""
-    address, oracle = make(disk, space="cosine"), Oracle("cosine")
+    address, oracle = make(disk, space="cosine", schema=SCHEMA), Oracle("cosine")
     batch = real_batch(ROWS)
     assert disk.add(address, batch) == oracle.add(batch)
     seal(folder, address)
@@ -72,7 +72,7 @@ def plans(told: Explanation) -> set[str]:
 
 @pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
 def test_a_graph_leads_to_the_nearest(disk: LocalEngine, folder: Path, space: Any) -> None:
-    address, oracle = make(disk, space=space), Oracle(space)
+    address, oracle = make(disk, space=space, schema=SCHEMA), Oracle(space)
     batch = real_batch(ROWS)
     disk.add(address, batch)
     oracle.add(batch)

@@ -49,7 +49,7 @@ SERVER = """
 DOORS = """
     embedder sparse_embedder results frames queries schemas searching facts collection
     settings sharing client servers admin aio
-    data_loaders batches utils.embedding_functions distance_functions system
+    data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat
     demo maintenance cli __init__ __main__
 """

@@ -26,7 +26,7 @@ from vermilion.wire.care import EXTENSIONS
 from vermilion.wire.table import OPERATIONS
 from words import HERE, cells, ids, make, numbered, rows
 
-RUNNER = runpy.run_path(str(Path(__file__).parent.parent / "examples" / "collections" / "run.py"))
+RUNNER = runpy.run_path(str(Path(__file__).parent.parent / "examples" / "collections" / "python" / "run.py"))
 
 # ── a process ────────────────────────────────────────────────────────────────────────────────────
 

@@ -282,12 +282,17 @@ TABLE: Mapping[str, Names] = {
         *_CONFIGURATION,
     ),
     "chromadb.api.fastapi": (("vermilion.remote.engine", "FastAPI=RemoteEngine"),),
+    "chromadb.api.functions": (
+        ("vermilion.functions", "Function RECORD_COUNTER_FUNCTION STATISTICS_FUNCTION"),
+    ),
     "chromadb.api.models": (),
     "chromadb.api.models.AsyncCollection": (("vermilion.aio", "AsyncCollection"),),
     "chromadb.api.models.Collection": (("vermilion.collection", "Collection"),),
     "chromadb.api.shared_system_client": (("vermilion.client", "SharedSystemClient=Client"),),
     "chromadb.api.types": _TYPES,
     "chromadb.auth": (("vermilion.types", "UserIdentity"),),
+    # Settings name the provider by this path; nothing is imported from it.
+    "chromadb.auth.basic_authn": (),
     "chromadb.auth.token_authn": (("vermilion.auth_types", "TokenTransportHeader"),),
     "chromadb.base_types": (
         *_FILTER_TYPES,
@@ -346,6 +351,15 @@ TABLE: Mapping[str, Names] = {
     ),
     "chromadb.utils.embedding_functions.chroma_bm25_embedding_function": (
         ("vermilion.embeddings.bm25", "ChromaBm25EmbeddingFunction"),
+    ),
+    "chromadb.utils.statistics": (
+        (
+            "vermilion.functions",
+            """
+            attach_statistics_function detach_statistics_function get_statistics get_statistics_fn
+            get_statistics_fn_name
+            """,
+        ),
     ),
     "chromadb.utils.results": (("vermilion.frames", "get_result_to_df query_result_to_dfs"),),
     **{

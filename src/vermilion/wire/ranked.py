@@ -11,6 +11,7 @@ import numpy as np
 from vermilion.engine import EVERYTHING, Engine, Selection
 from vermilion.errors import ArgumentTypeError, InvalidArgumentError, UnprocessableError
 from vermilion.types import Facet, Ranked, ReadLevel, Summary
+from vermilion.where import INT64
 from vermilion.wire.fields import (
     ANYTHING,
     OBJECT,
@@ -235,11 +236,20 @@ class Summarize(OnCollection[list[Summary]]):
 
     def to_json(self, answer: list[Summary]) -> Any:
         """See Operation."""
-        return [vars(summary) for summary in answer]
+        return [vars(summary) | {"sum": _sized(summary.sum)} for summary in answer]
 
     def from_json(self, form: Any) -> list[Summary]:
         """See Operation."""
-        return [Summary(**summary) for summary in form]
+        return [
+            Summary(**summary | {"sum": int(sum) if isinstance(sum, str) else sum})
+            for summary in form
+            for sum in (summary["sum"],)
+        ]
+
+
+def _sized(sum: int | float) -> int | float | str:
+    """A sum as it is written: one that no JSON number of 64 bits holds becomes a text."""
+    return str(sum) if isinstance(sum, int) and sum not in INT64 else sum
 
 
 # ── counting ─────────────────────────────────────────────────────────────────────────────────────
