@@ -23,7 +23,6 @@ from vermilion.local.engine import LocalEngine
 from vermilion.types import Address
 from words import WordLengths, make, numbered, where
 
-
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
     # Python 3.12 warns of any fork in a process with threads.

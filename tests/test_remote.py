@@ -22,11 +22,11 @@ from vermilion.local.engine import LocalEngine
 from vermilion.remote.engine import RemoteEngine
 from vermilion.remote.target import Target
 from vermilion.remote.transport import Threaded
-from vermilion.wire.care import EXTENSIONS
-from vermilion.wire.table import OPERATIONS
 from words import HERE, cells, ids, make, numbered, rows
 
-RUNNER = runpy.run_path(str(Path(__file__).parent.parent / "examples" / "collections" / "python" / "run.py"))
+RUNNER = runpy.run_path(
+    str(Path(__file__).parent.parent / "examples" / "collections" / "python" / "run.py")
+)
 
 # ── a process ────────────────────────────────────────────────────────────────────────────────────
 
@@ -106,12 +106,6 @@ def test_the_child_of_a_fork_goes_on(url: str) -> None:
 
 
 # ── what a server can do ─────────────────────────────────────────────────────────────────────────
-
-
-def test_the_wire_lists_what_chromas_servers_do_not_know() -> None:
-    routes = {one.route.path.rpartition("/")[2] for one in OPERATIONS if one.route.ours}
-    fields = {field.name for one in OPERATIONS for field in one.route.body or () if field.ours}
-    assert routes | fields == EXTENSIONS
 
 
 @pytest.fixture

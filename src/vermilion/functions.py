@@ -37,9 +37,7 @@ def get_statistics_fn(collection: Any) -> NoReturn:
     _refuse(collection)
 
 
-def detach_statistics_function(
-    collection: Any, delete_stats_collection: bool = False
-) -> NoReturn:
+def detach_statistics_function(collection: Any, delete_stats_collection: bool = False) -> NoReturn:
     """Raises UnsupportedError."""
     _refuse(collection)
 
