@@ -38,7 +38,7 @@ REMOTE = "remote.target remote.transport remote.refusals remote.engine"
 EMBEDDINGS = """
     embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default
     embeddings.transport embeddings.shapes embeddings.hosted embeddings.google
-    embeddings.openai_like embeddings.cache embeddings.sparse embeddings.bm25
+    embeddings.openai_like embeddings.sparse embeddings.bm25
     embeddings.providers embeddings.installed embeddings.lookup
 """
 SERVER = """

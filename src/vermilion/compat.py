@@ -288,6 +288,7 @@ TABLE: Mapping[str, Names] = {
     "chromadb.api.models": (),
     "chromadb.api.models.AsyncCollection": (("vermilion.aio", "AsyncCollection"),),
     "chromadb.api.models.Collection": (("vermilion.collection", "Collection"),),
+    "chromadb.api.rust": (("vermilion.engine", "RustBindingsAPI=Engine"),),
     "chromadb.api.shared_system_client": (("vermilion.client", "SharedSystemClient=Client"),),
     "chromadb.api.types": _TYPES,
     "chromadb.auth": (("vermilion.types", "UserIdentity"),),
