@@ -220,7 +220,7 @@ def test_what_was_not_asked_for_is_an_error(
     server.instead.append(instead)
     with pytest.raises(EmbeddingError) as caught:
         made(row, server)(["x"])
-    assert said in str(caught.value) or instead[2].startswith('{"data"')
+    assert said in str(caught.value)
 
 
 def test_after_three_tries_the_provider_is_believed(server: Providers) -> None:

@@ -7,7 +7,8 @@
     from langchain_chroma import Chroma  # runs on Vermilion
 
 TABLE says which name of which path is which of ours. A name whose feature is missing here is
-missing there, too: importing it fails, and nothing pretends.
+missing there, too: importing it fails, and nothing pretends. Only attached functions can be
+imported by their names, and are refused when they are called.
 """
 
 from __future__ import annotations
