@@ -47,8 +47,9 @@ SERVER = """
     server.command
 """
 DOORS = """
-    embedder sparse_embedder results frames queries schemas searching facts collection
-    settings sharing client servers admin aio
+    settings sharing
+    embedder sparse_embedder results frames queries schemas searching copying facts
+    collection client servers admin aio
     data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat
     demo maintenance cli __init__ __main__

@@ -22,6 +22,7 @@ from vermilion.admin import AdminClient
 from vermilion.client import Client, ephemeral_client, persistent_client
 from vermilion.collection import Collection
 from vermilion.engine import CollectionInfo
+from vermilion.errors import ArgumentTypeError
 from vermilion.facts import CollectionFacts
 from vermilion.remote.target import Target
 from vermilion.remote.transport import OnLoop
@@ -130,6 +131,26 @@ def _collections(
     return call
 
 
+def _into_client(
+    method: Callable[Concatenate[Any, Any, P], Collection],
+) -> Callable[Concatenate[Any, Any, P], Coroutine[Any, Any, AsyncCollection]]:
+    """As `_collection`, for a method whose first argument is another client.
+
+    What speaks to a server has to be on the loop, so a database of this process is then read and
+    written there, too, page by page.
+    """
+
+    @functools.wraps(method)
+    async def call(self: Any, client: Any, /, *args: P.args, **kwargs: P.kwargs) -> AsyncCollection:
+        if not isinstance(client, AsyncClient):
+            raise ArgumentTypeError(f"Expected client to be an AsyncClient, got {client!r}")
+        run = client._run if isinstance(self._run, Threads) else self._run
+        made = await run(method, self._blocking, client._blocking, *args, **kwargs)
+        return AsyncCollection(made, client._run)
+
+    return call
+
+
 # ── the doors ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -167,6 +188,8 @@ class AsyncCollection(_Door, CollectionFacts):
     compact = _awaited(Collection.compact)
     modify = _awaited(Collection.modify)
     fork = _collection(Collection.fork)
+    clone = _collection(Collection.clone)
+    copy_to = _into_client(Collection.copy_to)
 
 
 class _Closing(_Door):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.configuration import for_change
+from vermilion.copying import Copying
 from vermilion.embedder import Embedder
 from vermilion.embeddings.base import (
     check_change,
@@ -66,7 +67,7 @@ from vermilion.types import (
 from vermilion.where import parse
 
 
-class Collection(CollectionFacts, Searching):
+class Collection(CollectionFacts, Searching, Copying):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.

@@ -232,6 +232,22 @@ def _legacy(metadata: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
 
 
+def for_copy(
+    original: Configuration,
+    configuration: Mapping[str, Any] | None,
+    embedding_function: dict[str, Any] | None,
+) -> Configuration:
+    """The configuration of a collection's copy: the original's but for what is given."""
+    function = embedding_function or original.embedding_function
+    return Configuration(replace(original.hnsw, **_vector_index(configuration)), function)
+
+
+def without_legacy(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Collection metadata without the old keys that configured it."""
+    kept = {key: value for key, value in (metadata or {}).items() if not key.startswith("hnsw:")}
+    return kept or None
+
+
 # ── modifying ────────────────────────────────────────────────────────────────────────────────────
 
 

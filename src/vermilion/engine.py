@@ -10,7 +10,7 @@ Every operation may raise StorageError (the disk), ClosedError (after `close`) a
 from __future__ import annotations
 
 from collections.abc import Collection as AnyCollection
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
@@ -251,6 +251,20 @@ class Engine(Protocol):
 
         Types are ordered bool, number, string; what has no such field, or a list, comes last,
         ascending or descending.
+        """
+        ...
+
+    def scan(
+        self,
+        address: Address,
+        selection: Selection = EVERYTHING,
+        columns: AnyCollection[Column] = (),
+        rows: int = 1000,
+    ) -> Iterator[Records]:
+        """The selected records in the order they were inserted, so many at a time.
+
+        All of one moment where the engine has the files; over HTTP, each page of its own. For who
+        reads on at once: as long as the iterator lives, the files keep what is overwritten.
         """
         ...
 

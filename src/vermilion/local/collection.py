@@ -5,7 +5,7 @@ The store's file is made by the first write, so a collection without records cos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Collection as AnyCollection
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
@@ -27,7 +27,7 @@ from vermilion.local.grapher import Grapher
 from vermilion.local.indexer import Indexer
 from vermilion.local.search import FIRST, Wish
 from vermilion.local.segment import FOLDER
-from vermilion.local.snapshot import Head, Keys, no_records
+from vermilion.local.snapshot import Head, Keys, Snapshot, no_records
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
 from vermilion.plans import leaves, plan
@@ -194,6 +194,23 @@ class LocalCollection:
             stop = None if limit is None else (offset or 0) + limit
             keys = _page(planner.select_keys(moment, selection, stop), limit, offset)
             return moment.snapshot.records(keys, columns)
+
+    def scan(
+        self, selection: Selection, columns: AnyCollection[Column], rows: int
+    ) -> Iterator[Records]:
+        """See Engine.scan."""
+        self._rules.check(selection.filter)
+        opened = self._open()
+        if opened is None:
+            return
+        store, indexer = opened
+        if selection == Selection():
+            with store.reading() as snapshot:
+                yield from _pages(snapshot, snapshot.all_keys(), columns, rows)
+            return
+        with indexer.reading(planner.needs(selection)) as moment:
+            keys = planner.select_keys(moment, selection)
+            yield from _pages(moment.snapshot, keys, columns, rows)
 
     def facets(self, keys: Sequence[str], selection: Selection) -> list[list[Facet]]:
         """See Engine.facets."""
@@ -425,6 +442,13 @@ def _delete_keys(
     if forgetting is not None:
         forget(transaction, forgetting, keys)
     return WriteResult(deleted=deleted, missing=missing), transaction.head
+
+
+def _pages(
+    snapshot: Snapshot, keys: Keys, columns: AnyCollection[Column], rows: int
+) -> Iterator[Records]:
+    for start in range(0, len(keys), rows):
+        yield snapshot.records(keys[start : start + rows], columns)
 
 
 def _page(keys: Keys, limit: int | None, offset: int | None) -> Keys:

@@ -268,6 +268,17 @@ class LocalEngine:
         with self._handles.using(address) as collection:
             return collection.get(selection, columns, limit, offset, order_by)
 
+    def scan(
+        self,
+        address: Address,
+        selection: Selection = EVERYTHING,
+        columns: AnyCollection[Column] = (),
+        rows: int = 1000,
+    ) -> Iterator[Records]:
+        """See Engine.scan."""
+        with self._handles.using(address) as collection:
+            yield from collection.scan(selection, columns, rows)
+
     def facets(
         self, address: Address, keys: Sequence[str], selection: Selection = EVERYTHING
     ) -> list[list[Facet]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -252,6 +252,20 @@ class RemoteEngine:
             address, selection, tuple(columns), limit, offset, order_by=tuple(order_by)
         )
         return self._ask(asked)
+
+    def scan(
+        self,
+        address: Address,
+        selection: Selection = EVERYTHING,
+        columns: AnyCollection[Column] = (),
+        rows: int = 1000,
+    ) -> Iterator[Records]:
+        """See Engine.scan. Which records there are is asked once; what they have, page by page."""
+        ids = self.get(address, selection).ids
+        for start in range(0, len(ids), rows):
+            page = self.get(address, Selection(ids[start : start + rows]), columns)
+            if page.ids:  # unless all of them were deleted meanwhile
+                yield page
 
     def query(
         self,
