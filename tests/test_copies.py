@@ -226,5 +226,5 @@ def test_a_copy_that_is_killed_leaves_nothing(folder: Path, moment: str) -> None
     again.close()
 
 
-def die(*arguments: object) -> None:
+def die(*arguments: object, **more: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)

@@ -32,6 +32,7 @@ LOCAL = """
     local.indexer local.matches local.search local.planner local.explain
     local.weighing local.ranking local.values
     local.drafts local.copier local.catalogue local.collection local.folders local.handles
+    local.pieces local.backup local.bundle local.keeping
     local.engine local.salvage
 """
 REMOTE = "remote.target remote.transport remote.refusals remote.engine"
@@ -49,7 +50,7 @@ SERVER = """
 DOORS = """
     settings sharing
     embedder sparse_embedder results frames queries schemas searching copying facts
-    collection client servers admin aio
+    collection backups client servers admin aio
     data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat
     demo maintenance cli __init__ __main__
@@ -61,6 +62,7 @@ FAMILIES = ("local", "remote", "embeddings")
 FACES = {
     "local.engine",
     "local.salvage",
+    "local.backup",
     "local.index.base",
     "remote.engine",
     "remote.target",

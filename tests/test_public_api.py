@@ -31,7 +31,10 @@ EXPORTS = [
     "SparseVector",
     "__version__",
     "install_as_chromadb",
+    "list_backups",
     "register_embedding_function",
+    "restore_backup",
+    "verify_backup",
 ]
 
 

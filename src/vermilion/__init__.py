@@ -13,6 +13,7 @@ from vermilion.aio import AsyncClient, AsyncCollection
 from vermilion.aio import async_ephemeral_client as AsyncEphemeralClient
 from vermilion.aio import async_http_client as AsyncHttpClient
 from vermilion.aio import async_persistent_client as AsyncPersistentClient
+from vermilion.backups import list_backups, restore_backup, verify_backup
 from vermilion.client import ephemeral_client as EphemeralClient
 from vermilion.client import persistent_client as PersistentClient
 from vermilion.collection import Collection
@@ -59,5 +60,8 @@ __all__ = [
     "SparseVector",
     "__version__",
     "install_as_chromadb",
+    "list_backups",
     "register_embedding_function",
+    "restore_backup",
+    "verify_backup",
 ]

@@ -188,6 +188,7 @@ class AsyncCollection(_Door, CollectionFacts):
     compact = _awaited(Collection.compact)
     modify = _awaited(Collection.modify)
     fork = _collection(Collection.fork)
+    save_bundle = _awaited(Collection.save_bundle)
     clone = _collection(Collection.clone)
     copy_to = _into_client(Collection.copy_to)
 
@@ -259,6 +260,9 @@ class AsyncClient(_Closing):
     check = _awaited(Client.check)
     stats = _awaited(Client.stats)
     compact = _awaited(Client.compact)
+    backup = _awaited(Client.backup)
+    restore = _awaited(Client.restore)
+    load_bundle = _collection(Client.load_bundle)
     set_tenant = _awaited(Client.set_tenant)
     set_database = _awaited(Client.set_database)
     list_collections = _collections(Client.list_collections)

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from vermilion import sharing
+from vermilion.backups import BackingUp
 from vermilion.collection import Collection
 from vermilion.configuration import Configuration, for_new_collection
 from vermilion.embeddings.base import (
@@ -48,7 +49,7 @@ from vermilion.types import (
 _DEFAULT_FUNCTION = DefaultEmbeddingFunction()
 
 
-class Client:
+class Client(BackingUp):
     """A door to one database of one tenant. `close` it, or use it in a `with` block."""
 
     def __init__(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, Self
 from uuid import uuid4
 
@@ -115,6 +117,20 @@ class Copying:
                 embedding_function,
             )
         return self._copied(target, selection)
+
+    def save_bundle(self, path: str | os.PathLike[str]) -> None:
+        """Writes this collection, as it is at one moment, to one new file.
+
+        `Client.load_bundle` makes a collection of it, in any directory. Raises StorageError when
+        there is such a file.
+        """
+        engine = self._engine()
+        save = getattr(engine, "save_bundle", None)
+        if save is None:
+            raise UnsupportedError(
+                "A bundle is made where the database's directory is; copy_to makes a copy here"
+            )
+        save(self._info.address, Path(path))
 
     def _target(
         self,

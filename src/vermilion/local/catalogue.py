@@ -164,19 +164,28 @@ class Catalogue:
         with self._file.reading() as connection:
             self._need_free(connection, name, tenant, database)
 
-    def adopt_collection(self, info: CollectionInfo, settle: Callable[[], None]) -> None:
+    def adopt_collection(
+        self, info: CollectionInfo, settle: Callable[[], None], *, replace: bool = False
+    ) -> list[UUID]:
         """Adds a collection whose files `settle` puts in their place: all of it or nothing.
 
-        When the process dies in between, its files count as those of a deleted one.
+        When the process dies in between, its files count as those of a deleted one. With `replace`
+        it takes the place of the one of that name; returns the id of that one, if there was one.
         """
+        replaced: list[UUID] = []
         with self._file.exclusive():
             with self._file.changing() as connection:
-                self._need_free(connection, info.name, info.tenant, info.database)
+                if not replace:
+                    self._need_free(connection, info.name, info.tenant, info.database)
                 _add_deleted(connection, [info.id])
             settle()
             with self._file.changing() as connection:
+                found = self._by_name(connection, info.name, info.tenant, info.database)
+                if found is not None:
+                    replaced = _delete(connection, "where id = ?", str(found.id))
                 self._insert(connection, info)
                 connection.execute("delete from deleted where id = ?", (str(info.id),))
+        return replaced
 
     def _insert(self, connection: apsw.Connection, info: CollectionInfo) -> CollectionInfo | None:
         """Adds a collection, unless there is one of that name, which is returned."""

@@ -410,6 +410,11 @@ class LocalCollection:
                     self._opened = store, Indexer(store, self._hnsw.space, self._indexes)
             return self._opened
 
+    @property
+    def folder(self) -> Path | None:
+        """Where its files are, or None when it lives in memory."""
+        return self._folder
+
     def store(self) -> Store | None:
         """Its store, if it has records or ever had."""
         opened = self._open()

@@ -22,8 +22,10 @@ from vermilion.engine import EVERYTHING, CollectionInfo, Column, Selection
 from vermilion.errors import NotFoundError, StorageError
 from vermilion.local.catalogue import Catalogue
 from vermilion.local.collection import LocalCollection
+from vermilion.local.copier import copy_collection
 from vermilion.local.folders import Folders
 from vermilion.local.handles import Handles
+from vermilion.local.keeping import Keeping
 from vermilion.local.store import RECORDS, Store
 from vermilion.records import Batch
 from vermilion.search import Search
@@ -56,7 +58,7 @@ COLLECTIONS = "collections"
 LOST = "lost"
 
 
-class LocalEngine:
+class LocalEngine(Keeping):
     """See Engine for what every operation means."""
 
     def __init__(
@@ -214,12 +216,8 @@ class LocalEngine:
                 store.copy_to(copied)
                 self._catalogue.adopt_collection(made, lambda: self._handles.adopt(made, copied))
             else:
-                try:
-                    with self._folders.copying(store, address.collection, made.id) as settle:
-                        self._catalogue.adopt_collection(made, settle)
-                except BaseException:
-                    self._folders.remove(made.id, told=True)
-                    raise
+                folder = self._folders.of(address.collection)
+                self._adopt(made, lambda draft: copy_collection(store, folder, draft))
         return self._with_dimension(made)
 
     def delete_collection(self, name: str, tenant: str, database: str) -> None:

@@ -11,7 +11,6 @@ from uuid import UUID
 
 from vermilion.errors import DamagedError, NotFoundError, StorageError
 from vermilion.local.collection import MadeMeanwhile
-from vermilion.local.copier import copy_collection
 from vermilion.local.drafts import drafting, remove_abandoned, remove_tree, settle
 from vermilion.local.sqlite import sync_directory
 from vermilion.local.store import RECORDS, Store
@@ -84,11 +83,11 @@ class Folders:
                     raise MadeMeanwhile
 
     @contextmanager
-    def copying(self, store: Store, source: UUID, target: UUID) -> Iterator[Callable[[], None]]:
-        """A copy of a collection; the function in the block gives it its name."""
-        with drafting(self._root, target) as draft:
-            copy_collection(store, self.of(source), draft)
-            yield lambda: _settled(draft, self.of(target))
+    def filling(self, id: UUID, fill: Callable[[Path], object]) -> Iterator[Callable[[], None]]:
+        """The folder of a new collection, filled; the function in the block gives it its name."""
+        with drafting(self._root, id) as draft:
+            fill(draft)
+            yield lambda: _settled(draft, self.of(id))
 
     # ── removed ──────────────────────────────────────────────────────────────────────────────────
 
