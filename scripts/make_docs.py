@@ -17,19 +17,28 @@ from vermilion import cli, errors
 from vermilion.configuration import PARAMETERS, Hnsw
 from vermilion.embeddings.hosted import Provider
 from vermilion.embeddings.providers import PROVIDERS
+from vermilion.operators import (
+    DOCUMENT_OPERATORS,
+    ID_OPERATORS,
+    OPERATORS,
+    SHORTHANDS,
+    Operator,
+)
 from vermilion.server.settings import ServerSettings
-from vermilion.where import DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, Operator
 from vermilion.wire.table import OPERATIONS
 
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 OPERANDS = {
-    "scalar": "str, int, float or bool",
-    "number": "int or float",
-    "scalars": "list of str, of numbers, or of bool",
-    "element": "str, int, float or bool",
+    "scalar": "str, int, float, bool, date or datetime",
+    "ordered": "int or float; date, datetime or the text of one",
+    "scalars": "list of str, int, float, bool, date, datetime",
+    "element": "str, int, float, bool, date or datetime",
     "text": "str, not empty",
     "pattern": "str, a regular expression",
+    "piece": "str, not empty",
+    "flag": "bool",
+    "count": "int",
 }
 
 
@@ -39,11 +48,13 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def operators(rows: dict[str, Operator]) -> str:
+def operators(rows: dict[str, Operator], *shorthands: str) -> str:
     """A table of filter operators."""
+    told = [(row.name, OPERANDS[row.accepts], row.says, row.ours) for row in rows.values()]
+    told += [(name, *SHORTHANDS[name], True) for name in shorthands]
     return table(
-        ["operator", "operand", "matches a record whose value"],
-        [(f"`{row.name}`", OPERANDS[row.accepts], row.says) for row in rows.values()],
+        ["operator", "operand", "matches a record whose value", "in Chroma"],
+        [(f"`{name}`", takes, says, "" if ours else "yes") for name, takes, says, ours in told],
     )
 
 
@@ -174,9 +185,9 @@ def result(name: str) -> str:
 
 
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
-    "metadata-operators": ("filters.md", lambda: operators(OPERATORS)),
-    "document-operators": ("filters.md", lambda: operators(DOCUMENT_OPERATORS)),
-    "id-operators": ("filters.md", lambda: operators(ID_OPERATORS)),
+    "metadata-operators": ("filters.md", lambda: operators(OPERATORS, *SHORTHANDS)),
+    "document-operators": ("filters.md", lambda: operators(DOCUMENT_OPERATORS, "$not")),
+    "id-operators": ("filters.md", lambda: operators(ID_OPERATORS, "$not")),
     "parameters": ("configuration.md", parameters),
     "errors": ("errors.md", error_classes),
     "commands": ("cli.md", commands),

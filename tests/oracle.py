@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vermilion.engine import Selection
 from vermilion.errors import ArgumentValueError, DimensionError
+from vermilion.metadata import fields_of
 from vermilion.records import Batch
 from vermilion.types import Hits, Records, Space, WriteResult
 from vermilion.where import DOCUMENT, ID
@@ -151,7 +152,7 @@ class Oracle:
 
     def _is_selected(self, id: str, selection: Selection) -> bool:
         row = self.rows[id]
-        fields = {**(row.metadata or {}), DOCUMENT: row.document, ID: id}
+        fields = {**fields_of(row.metadata or {}), DOCUMENT: row.document, ID: id}
         listed = selection.ids is None or id in selection.ids
         return listed and (selection.filter is None or selection.filter.matches(fields.get))
 

@@ -80,7 +80,7 @@ def test_the_other_checks_return_nothing(check: Any, argument: Any) -> None:
         (api.validate_images, [ONE], "Expected image to be a numpy array"),
         (api.validate_metadata, {}, "non-empty dict"),
         (api.validate_metadata, {"chroma:document": "x"}, "reserved key"),
-        (api.validate_update_metadata, {"a": {}}, "Expected metadata value"),
+        (api.validate_update_metadata, {"a": ()}, "Expected metadata value"),
         (api.validate_metadatas, {"a": 1}, "Expected metadatas to be a list"),
         (api.validate_sparse_vectors, SPARSE, "to be a list"),
         (api.validate_sparse_vectors, [], "Non-empty lists are required"),

@@ -1,6 +1,7 @@
 """Which metadata records and collections take, which are refused, and what is given back."""
 
 from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
 from enum import IntEnum
 from typing import Any
 
@@ -11,6 +12,7 @@ from vermilion import SparseVector
 from vermilion.client import Client
 from vermilion.collection import Collection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError, InvalidArgumentError
+from vermilion.metadata import MAX_NESTING
 
 Call = Callable[[Any], object]
 
@@ -63,18 +65,12 @@ REFUSED: list[tuple[str, Any, type[Exception], str]] = [
     ("a key without characters", {"": 1}, InvalidArgumentError, "cannot be empty"),
     ("a key with #", {"#a": 1}, InvalidArgumentError, "cannot start with '#' or '$'"),
     ("a key with $", {"$a": 1}, InvalidArgumentError, "cannot start with '#' or '$'"),
-    ("a dict", {"a": {"b": 1}}, ArgumentValueError, NO_VALUE),
     ("a tuple", {"a": (1, 2)}, ArgumentValueError, NO_VALUE),
     ("bytes", {"a": b"x"}, ArgumentValueError, NO_VALUE),
     ("an object", {"a": Unknown()}, ArgumentValueError, NO_VALUE),
     ("numpy's int64", {"a": np.int64(1)}, ArgumentValueError, NO_VALUE),
     ("numpy's float32", {"a": np.float32(1)}, ArgumentValueError, NO_VALUE),
     ("numpy's bool", {"a": np.bool_(True)}, ArgumentValueError, NO_VALUE),
-    ("an empty list", {"a": []}, ArgumentValueError, LIST),
-    ("a list of int and float", {"a": [1, 2.0]}, ArgumentValueError, MIXED),
-    ("a list of int and bool", {"a": [1, True]}, ArgumentValueError, MIXED),
-    ("a list of None", {"a": [None]}, ArgumentValueError, MIXED),
-    ("a list of lists", {"a": [[1]]}, ArgumentValueError, MIXED),
     # Chroma drops these three without a word, and stores the fourth and the fifth as floats.
     ("NaN", {"a": NAN}, ArgumentValueError, "to be a finite number"),
     ("infinity", {"a": INF}, ArgumentValueError, "to be a finite number"),
@@ -83,6 +79,52 @@ REFUSED: list[tuple[str, Any, type[Exception], str]] = [
     ("an int of 65 bits in a list", {"a": [2**63]}, ArgumentValueError, "an int of 64 bits"),
     ("half a surrogate pair", {"a": "\udc00"}, ArgumentValueError, "valid Unicode"),
     ("a key with half a surrogate pair", {"\udc00": 1}, ArgumentValueError, "valid Unicode"),
+]
+
+# What the metadata of records hold, and those of collections do not.
+DAY, NOON = date(2024, 2, 29), datetime(2024, 2, 29, 12, 0, 0, 5)
+EAST = NOON.replace(tzinfo=timezone(timedelta(hours=9)))
+DEEP: dict[str, Any] = {"a": 1}
+for _ in range(MAX_NESTING):
+    DEEP = {"a": DEEP}
+
+KEPT_BY_RECORDS: list[tuple[str, dict[Any, Any], dict[str, Any]]] = [
+    ("a dict", *[{"a": {"b": {"c": [1]}, "d e": "x"}}] * 2),
+    ("an empty dict", *[{"a": {}}] * 2),
+    ("a dict and a key like its path", *[{"a": {"b": 1}, "a.b": 2}] * 2),
+    ("as many dicts as may lie in each other", *[DEEP] * 2),
+    ("None in a dict", {"a": {"b": None, "c": 1}}, {"a": {"c": 1}}),
+    ("what looks like a sparse vector", *[{"a": {"indices": [1], "values": [0.5]}}] * 2),
+    ("a date and a datetime", *[{"day": DAY, "noon": NOON}] * 2),
+    ("a datetime with a zone", *[{"noon": EAST}] * 2),
+    ("times in lists and dicts", *[{"a": [DAY, NOON, "x"], "b": {"c": EAST}}] * 2),
+    ("tagged times", {"a": {"#type": "date", "value": "2024-02-29"}}, {"a": DAY}),
+    ("an empty list", *[{"a": []}] * 2),
+    ("a list of several types", *[{"a": [1, 2.0, True, "x"]}] * 2),
+]
+
+REFUSED_BY_RECORDS: list[tuple[str, Any, type[Exception], str]] = [
+    ("a list of None", {"a": [None]}, ArgumentValueError, "got None of NoneType at index 0"),
+    ("a list of lists", {"a": [1, [1]]}, ArgumentValueError, "got [1] of list at index 1"),
+    ("a list of dicts", {"a": [{"b": 1}]}, ArgumentValueError, "of dict at index 0"),
+    ("a key in a dict that is no str", {"a": {1: 1}}, ArgumentTypeError, "key to be a str"),
+    ("a key in a dict with #", {"a": {"#b": 1}}, InvalidArgumentError, "metadata in 'a'"),
+    ("a sparse vector in a dict", {"a": {"b": SPARSE}}, ArgumentValueError, "lies in no dict"),
+    ("an object in a dict", {"a": {"b": Unknown()}}, ArgumentValueError, "for key 'a.b'"),
+    ("too many dicts", {"b": DEEP}, ArgumentValueError, "nest at most 16 dicts"),
+    ("an unknown tag", {"a": {"#type": "x"}}, ArgumentValueError, "Expected #type="),
+    ("no time", {"a": {"#type": "date", "value": "2024"}}, ArgumentValueError, "in ISO 8601"),
+    ("a time of no year", {"a": datetime.min.replace(tzinfo=EAST.tzinfo)}, ArgumentValueError, "1"),
+]
+
+REFUSED_BY_COLLECTIONS: list[tuple[str, Any, type[Exception], str]] = [
+    ("a dict", {"a": {"b": 1}}, ArgumentValueError, NO_VALUE),
+    ("a date", {"a": DAY}, ArgumentValueError, NO_VALUE),
+    ("an empty list", {"a": []}, ArgumentValueError, LIST),
+    ("a list of int and float", {"a": [1, 2.0]}, ArgumentValueError, MIXED),
+    ("a list of int and bool", {"a": [1, True]}, ArgumentValueError, MIXED),
+    ("a list of None", {"a": [None]}, ArgumentValueError, MIXED),
+    ("a list of lists", {"a": [[1]]}, ArgumentValueError, MIXED),
 ]
 
 Way = Callable[[Client, Any], object]
@@ -130,14 +172,17 @@ def through(way: Way, metadata: Any) -> Call:
     return lambda client: way(client, metadata)
 
 
-WAYS: tuple[Way, ...] = (by_add, by_upsert, by_update, by_create, by_modify)
+OF_RECORDS: tuple[Way, ...] = (by_add, by_upsert, by_update)
+OF_COLLECTIONS: tuple[Way, ...] = (by_create, by_modify)
+WAYS = OF_RECORDS + OF_COLLECTIONS
 
 
 @each(
     [
         Row(f"{way.__name__}, {what}", through(way, given), kept)
-        for way in WAYS
-        for what, given, kept in KEPT
+        for ways, table in ((WAYS, KEPT), (OF_RECORDS, KEPT_BY_RECORDS))
+        for way in ways
+        for what, given, kept in table
     ]
 )
 def test_metadata_come_back_as_they_were_given(client: Client, row: Row) -> None:
@@ -147,8 +192,13 @@ def test_metadata_come_back_as_they_were_given(client: Client, row: Row) -> None
 @each(
     [
         Row(f"{way.__name__}, {what}", through(way, given), Raises(kind, words))
-        for way in WAYS
-        for what, given, kind, words in REFUSED
+        for ways, table in (
+            (WAYS, REFUSED),
+            (OF_RECORDS, REFUSED_BY_RECORDS),
+            (OF_COLLECTIONS, REFUSED_BY_COLLECTIONS),
+        )
+        for way in ways
+        for what, given, kind, words in table
     ]
 )
 def test_metadata_are_refused(client: Client, row: Row) -> None:

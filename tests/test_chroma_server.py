@@ -248,6 +248,20 @@ def test_batches_are_refused_as_a_whole_and_can_be_cut(client: Client) -> None:
     assert collection.count() == 6000
 
 
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({"n": {"$between": [1, 2]}, "list": {"$all": ["red", "blue"]}}, ["a"]),
+        ({"n": {"$gt": 1, "$lt": 3}}, ["b"]),
+        ({"word": {"$in": ["red", 1]}}, ["a"]),
+        ({"n": {"$not": {"$in": [1, 2]}}}, ["c", "d"]),
+        ({"#document": {"$exists": True}}, ["a", "b", "c"]),
+    ],
+)
+def test_what_chroma_lacks_is_spelled_out(notes: Collection, where: Any, expected: Any) -> None:
+    assert notes.get(where=where)["ids"] == expected
+
+
 MISSING: dict[str, Callable[[Client, Collection], object]] = {
     "explain": lambda client, notes: notes.explain(query_embeddings=[[1, 2]]),
     "why_not": lambda client, notes: notes.why_not("a", query_embeddings=[[1, 2]]),
@@ -259,6 +273,8 @@ MISSING: dict[str, Callable[[Client, Collection], object]] = {
     "clear": lambda client, notes: notes.update(ids=["a"], clear=["documents"]),
     "exact": lambda client, notes: notes.query(query_embeddings=[[1, 2]], exact=True),
     "recall": lambda client, notes: notes.query(query_embeddings=[[1, 2]], recall=0.9),
+    "filters": lambda client, notes: notes.get(where={"n": {"$exists": True}}),
+    "typed": lambda client, notes: notes.update(ids=["a"], metadatas=[{"a": {"b": 1}}]),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from vermilion import cli, errors
 from vermilion.configuration import PARAMETERS
-from vermilion.where import DOCUMENT_OPERATORS, OPERATORS
+from vermilion.operators import DOCUMENT_OPERATORS, OPERATORS, SHORTHANDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -39,7 +39,7 @@ def test_the_tables_are_current() -> None:
 def test_every_operator_parameter_error_and_command_is_documented() -> None:
     kinds = [name for name in dir(errors) if name.endswith(("Error", "Exception"))]
     for page, names in {
-        "docs/filters.md": [*OPERATORS, *DOCUMENT_OPERATORS, "$and", "$or"],
+        "docs/filters.md": [*OPERATORS, *DOCUMENT_OPERATORS, *SHORTHANDS, "$and", "$or"],
         "docs/configuration.md": [*PARAMETERS, "space"],
         "docs/errors.md": kinds,
         "docs/cli.md": [f"vermilion {row.name}" for row in cli.COMMANDS],

@@ -252,7 +252,11 @@ LISTS = st.one_of([st.lists(one, min_size=1, max_size=3) for one in (INTS, FLOAT
 OPERANDS: dict[str, Any] = {
     "scalar": VALUES,
     "element": VALUES,
-    "number": INTS | FLOATS,
+    "ordered": INTS | FLOATS,
+    "flag": st.booleans(),
+    "count": st.integers(0, 3),
+    "piece": TEXTS.filter(bool),
+    "pattern": TEXTS,
     "scalars": st.one_of([st.lists(one, min_size=1, max_size=4) for one in (INTS | FLOATS, TEXTS)]),
 }
 CONDITIONS = st.sampled_from(sorted(OPERATORS)).flatmap(

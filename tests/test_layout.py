@@ -13,8 +13,9 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors forks bridge auth_types types where records names configuration
-    keys ranks search schema_config schema_types schema schema_rules
+    errors forks bridge auth_types types times operators operands where metadata records names
+    configuration
+    predicates keys ranks search schema_config schema_types schema schema_rules
     plans engine version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
     wire.schemas wire.settings wire.system wire.collections wire.records wire.care

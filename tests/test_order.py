@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vermilion.collection import Collection
 from vermilion.engine import Engine, Selection
 from vermilion.local import builder
 from vermilion.local.engine import LocalEngine
+from vermilion.metadata import fields_of
 from vermilion.records import Batch
 from vermilion.types import Address, Facet, Order, Summary
 from vermilion.where import ascending
@@ -30,6 +32,9 @@ VALUES: dict[str, list[Any]] = {
     "mixed": [1, 1.0, 2**53, 2.0**53, 2**53 + 1, True, "1", 0.5],
     "list": [["x", "y", "x"], ["y"], [1, 2], [True], "x"],
     "common": ["one", "one", "one", "two"],
+    "time": [date(2024, 2, 29), datetime(1999, 1, 1, 12), datetime(1, 1, 2, tzinfo=UTC), "2024"],
+    "times": [[date(2024, 2, 29)], [date(2024, 2, 29), date.max, 1, "x"], []],
+    "in.dict": [1, "a", [2]],
 }
 Row = dict[str, Any]
 
@@ -39,6 +44,8 @@ def rows(count: int, seed: int) -> list[Row | None]:
     found: list[Row | None] = []
     for _ in range(count):
         row = {key: chance.choice(some) for key, some in VALUES.items() if chance.random() < 0.8}
+        if "in.dict" in row and chance.random() < 0.5:
+            row["in"] = {"dict": row.pop("in.dict")}
         found.append(row or None)
     return found
 
@@ -70,7 +77,7 @@ class Pair:
             counted = self.engine.facets(self.address, [*VALUES, "none"], selection)
             assert counted == [self.facets(ids, key) for key in [*VALUES, "none"]]
             for key in ("int", "float", "mixed", "str"):
-                for by in (None, "str", "mixed", "list"):
+                for by in (None, "str", "mixed", "list", "time", "in.dict"):
                     summed = self.engine.summarize(self.address, key, by, selection)
                     assert summed == self.summaries(ids, key, by)
 
@@ -91,31 +98,35 @@ class Pair:
 
     def facets(self, ids: list[str], key: str) -> list[Facet]:
         counts: Counter[Any] = Counter()
+        values: dict[Any, Any] = {}
         for id in ids:
-            value = (self.rows[id] or {}).get(key)
+            value = fields_of(self.rows[id] or {}).get(key)
             several = value if isinstance(value, list) else [] if value is None else [value]
+            values |= {ascending(one): one for one in several}
             counts.update({ascending(one) for one in several})
         found = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-        return [Facet(value[1], count) for value, count in found]
+        return [Facet(values[rank], count) for rank, count in found]
 
     def summaries(self, ids: list[str], key: str, by: str | None) -> list[Summary]:
         groups: dict[Any, list[Any]] = {}
+        names: dict[Any, Any] = {(9,): None}
         for id in ids:
             value = scalar(self.rows[id], key)
             if isinstance(value, int | float) and not isinstance(value, bool):
                 name = None if by is None else scalar(self.rows[id], by)
-                groups.setdefault((3,) if name is None else ascending(name), []).append(value)
+                rank = (9,) if name is None else ascending(name)
+                names[rank] = name
+                groups.setdefault(rank, []).append(value)
         out = []
-        for name, found in sorted(groups.items()):
+        for rank, found in sorted(groups.items()):
             whole = all(isinstance(one, int) for one in found)
             total = sum(found) if whole else math.fsum(found)
-            common = name[1] if len(name) > 1 else None
-            out.append(Summary(common, len(found), min(found), max(found), total))
+            out.append(Summary(names[rank], len(found), min(found), max(found), total))
         return out
 
 
 def scalar(row: Row | None, key: str) -> Any:
-    value = (row or {}).get(key)
+    value = fields_of(row or {}).get(key)
     return None if isinstance(value, list) else value
 
 

@@ -7,6 +7,7 @@ import os
 import runpy
 import threading
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from vermilion.local.engine import LocalEngine
 from vermilion.remote.engine import RemoteEngine
 from vermilion.remote.target import Target
 from vermilion.remote.transport import Threaded
-from words import HERE, cells, ids, make, numbered, rows
+from vermilion.search import Search, Where
+from words import HERE, cells, ids, make, numbered, rows, where
 
 RUNNER = runpy.run_path(
     str(Path(__file__).parent.parent / "examples" / "collections" / "python" / "run.py")
@@ -147,6 +149,63 @@ def test_a_batch_is_refused_before_it_is_sent(plain: Engine) -> None:
     with pytest.raises(BatchTooLargeError, match="Batch size 11 exceeds maximum batch size 10"):
         plain.add(address, numbered(11))
     assert plain.count(address) == 0
+
+
+@pytest.mark.parametrize(
+    ("filter", "told"),
+    [
+        ({"n": {"$exists": True}}, r"'filters' \(\$exists on 'n'\)"),
+        ({"n": {"$not": {"$gt": 1}}}, r"\$not on 'n'"),
+        ({"n": date(2024, 2, 29)}, r"a time as the operand of \$eq on 'n'"),
+        ({"#document": {"$icontains": "x"}}, r"\$icontains on '#document'"),
+    ],
+)
+def test_a_filter_that_the_server_does_not_know_is_named(
+    plain: Engine, filter: Any, told: str
+) -> None:
+    address = make(plain)
+    plain.add(address, rows("a"))
+    for call in (
+        lambda: plain.get(address, where(filter)),
+        lambda: plain.count(address, where(filter)),
+        lambda: plain.delete(address, where(filter)),
+        lambda: plain.query(address, np.ones((1, 2), np.float32), 1, where(filter)),
+        lambda: plain.search(address, [Search(Where.from_dict(filter))]),
+    ):
+        with pytest.raises(UnsupportedError, match=told):
+            call()
+    assert plain.count(address) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"a": 1}, r"'typed' \(a dict in 'k'\)"),
+        (date(2024, 2, 29), "a date in 'k'"),
+        ([1, "a"], "a mixed list in 'k'"),
+        ([], "an empty list in 'k'"),
+        ([date(2024, 2, 29)], "times in 'k'"),
+    ],
+)
+def test_metadata_that_the_server_does_not_store_are_named(
+    plain: Engine, value: Any, told: str
+) -> None:
+    address = make(plain)
+    for verb in (plain.add, plain.upsert, plain.update):
+        with pytest.raises(UnsupportedError, match=told):
+            verb(address, rows("a", metadatas=[{"k": value}]))
+    assert plain.count(address) == 0
+
+
+def test_what_can_be_spelled_out_is_sent(plain: Engine) -> None:
+    address = make(plain)
+    plain.add(address, rows("a b", metadatas=[{"n": 1, "l": ["x", "y"]}, {"n": 2}]))
+    for filter in (
+        {"n": {"$between": [0, 1]}, "l": {"$all": ["x", "y"]}},
+        {"n": {"$in": ["z", 1]}},
+        {"n": {"$not": {"$eq": 2}}},
+    ):
+        assert plain.get(address, where(filter)).ids == ["a"]
 
 
 def test_what_the_server_does_not_know_is_not_asked_of_it(plain: Engine) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -44,18 +45,27 @@ EXAMPLES = int(os.environ.get("VERMILION_STATEFUL", "60"))
 # ── values: few of each, so that they meet again ─────────────────────────────────────────────────
 
 IDS = [*"abcdefgh", "é", "東京", "nul\0", " "]
-KEYS = ["x", "y", "clé"]
-TEXTS = ["", "a", "A b", "café", "東京 2024", "nul\0here", "a\nb", "1"]
+KEYS = ["x", "y", "clé", "x.y"]
+FIELDS = [*KEYS, "x.x", "x.x.y", "y.x.y"]
+DAY, NOON = date(2024, 2, 29), datetime(2024, 2, 29, 12)
+EAST = NOON.replace(hour=21, tzinfo=timezone(timedelta(hours=9)))
+TEXTS = ["2024-02-29", "", "a", "A b", "café", "東京 2024", "nul\0here", "a\nb", "1"]
 PATTERNS = [r"^a", r"\w+", r"é", "x*", r"(?i)a b", r"\d", r"\x00", r"a.b", r"\b2024\b"]
 KINDS: list[st.SearchStrategy[Any]] = [
     st.sampled_from(TEXTS),
     st.sampled_from([0, 1, -1, 2**53, 2**53 + 1, 2**63 - 1, -(2**63)]),
     st.sampled_from([0.0, -0.0, 1.0, 0.5, -1.5, 2.0**53, 2.0**63, -(2.0**63), 1e300]),
     st.booleans(),
+    st.sampled_from([DAY, NOON, NOON.replace(hour=0), NOON.replace(tzinfo=UTC), EAST]),
 ]
 SCALARS = st.one_of(KINDS)
-LISTS = st.one_of([st.lists(kind, min_size=1, max_size=3) for kind in KINDS])
-VALUES = SCALARS | LISTS
+LISTS = st.one_of([st.lists(kind, max_size=3) for kind in [*KINDS, SCALARS]])
+FLAT = SCALARS | LISTS
+# Paths that meet keys with dots.
+NESTED = st.dictionaries(
+    st.sampled_from(["x", "y", "x.y"]), FLAT | st.fixed_dictionaries({"y": FLAT}), max_size=2
+)
+VALUES = FLAT | NESTED
 SPARSE = st.dictionaries(st.integers(0, 4), st.sampled_from([1.0, 0.1, -2.0]), max_size=3).map(
     lambda parts: SparseVector(sorted(parts), [parts[index] for index in sorted(parts)])
 )
@@ -109,45 +119,53 @@ NUMBERS = KINDS[1] | KINDS[2]
 OPERANDS: dict[str, st.SearchStrategy[Any]] = {
     "scalar": SCALARS,
     "element": SCALARS,
-    "number": NUMBERS,
+    "ordered": NUMBERS | KINDS[4] | st.sampled_from(["2024-02-29", "2024-02-29T12:00:00Z"]),
     "scalars": st.one_of(
-        [st.lists(kind, min_size=1, max_size=4) for kind in (KINDS[0], NUMBERS, KINDS[3])]
+        [st.lists(kind, min_size=1, max_size=4) for kind in (KINDS[0], NUMBERS, KINDS[3], SCALARS)]
     ),
+    "flag": st.booleans(),
+    "count": st.integers(0, 3),
+    "piece": st.sampled_from(["a", "A", "É", "東京 2", "\0", "here", "b"]),
     "text": st.sampled_from(["a", "é", "東", "\0", "zz"]),
     "pattern": st.sampled_from(PATTERNS),
 }
 
 
 def _either(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Leaves, joined by $and and $or to any depth."""
+    """Leaves, joined by $and, $or and $not to any depth."""
     return st.recursive(
         leaves,
-        lambda parts: st.builds(
-            lambda name, some: {name: some},
-            st.sampled_from(["$and", "$or"]),
-            st.lists(parts, min_size=2, max_size=3),
+        lambda parts: (
+            st.builds(
+                lambda name, some: {name: some},
+                st.sampled_from(["$and", "$or"]),
+                st.lists(parts, min_size=2, max_size=3),
+            )
+            | st.builds(lambda part: {"$not": part}, parts)
         ),
         max_leaves=6,
     )
 
 
-def _leaf(field: str | None, name: str, accepts: str) -> st.SearchStrategy[Any]:
-    expression = OPERANDS[accepts].map(lambda operand: {name: operand})
-    return expression if field is None else expression.map(lambda one: {field: one})
-
-
-def _leaves(field: str | None, table: dict[str, Any]) -> list[st.SearchStrategy[Any]]:
-    return [_leaf(field, name, row.accepts) for name, row in table.items()]
+@st.composite
+def _leaves(draw: Any, fields: list[str | None], table: dict[str, Any]) -> Any:
+    """One operator on one field; with no field it is about documents."""
+    name = draw(st.sampled_from([*table]))
+    expression = {name: draw(OPERANDS[table[name].accepts])}
+    if draw(st.integers(0, 3)) == 3:
+        expression = {"$not": expression}
+    field = draw(st.sampled_from(fields))
+    return expression if field is None else {field: expression}
 
 
 WHERE = _either(
-    st.one_of(
-        [leaf for key in KEYS for leaf in _leaves(key, OPERATORS)]
-        + _leaves(DOCUMENT, DOCUMENT_OPERATORS)
-        + [_leaf("#id", name, ID_OPERATORS[name].accepts) for name in ID_OPERATORS]
-    )
+    _leaves(FIELDS, OPERATORS)
+    | _leaves(FIELDS, OPERATORS)
+    | _leaves([DOCUMENT], DOCUMENT_OPERATORS)
+    | _leaves(["#id"], ID_OPERATORS)
+    | st.sampled_from([{DOCUMENT: {"$contains": ""}}, {DOCUMENT: {"$exists": False}}])
 )
-WHERE_DOCUMENT = _either(st.one_of(_leaves(None, DOCUMENT_OPERATORS)))
+WHERE_DOCUMENT = _either(_leaves([None], DOCUMENT_OPERATORS))
 FILTERS = st.builds(parse, st.none() | WHERE, st.none() | WHERE_DOCUMENT)
 SOME_IDS = st.none() | st.lists(st.sampled_from([*IDS, "missing"]), max_size=6)
 SELECTIONS = st.builds(Selection, SOME_IDS, FILTERS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,6 +27,7 @@ from vermilion.errors import (
     UnprocessableError,
     VermilionError,
 )
+from vermilion.metadata import MAX_NESTING
 from vermilion.records import Batch
 from vermilion.types import (
     Address,
@@ -33,18 +35,20 @@ from vermilion.types import (
     Database,
     Effort,
     Explanation,
+    Facet,
     Hits,
     IndexingStatus,
     Problem,
     Records,
     SparseVector,
     Stats,
+    Summary,
     UserIdentity,
     WhyNot,
     WriteResult,
 )
 from vermilion.where import And, Filter, Or, parse
-from vermilion.wire import care, collections, fields, ranked, records, rows, system, text
+from vermilion.wire import care, collections, fields, metadata, ranked, records, rows, system, text
 from vermilion.wire.faults import error_of, fault
 from vermilion.wire.operation import Operation
 from vermilion.wire.table import OPERATIONS, Routes
@@ -95,12 +99,20 @@ keys = words.filter(lambda key: key and key[0] not in "#$" and key != "chroma:do
 sparse = st.dictionaries(st.integers(0, 2**32 - 1), floats, min_size=1, max_size=4).map(
     lambda parts: SparseVector(sorted(parts), [parts[index] for index in sorted(parts)])
 )
+times = st.dates() | st.datetimes() | st.datetimes(timezones=st.just(UTC))
 scalars = st.one_of(words, ints, floats, st.booleans())
-values = st.one_of(
+flat = st.one_of(
     scalars,
-    sparse,
-    *(st.lists(kind, min_size=1, max_size=3) for kind in (words, ints, floats, st.booleans())),
+    times,
+    *(st.lists(kind, max_size=3) for kind in (words, ints, floats, st.booleans(), times)),
+    st.lists(scalars | times, max_size=3),
 )
+nested = st.dictionaries(
+    keys | st.sampled_from(["indices", "values"]),
+    flat | st.dictionaries(keys, flat, max_size=2),
+    max_size=3,
+)
+values = st.one_of(flat, sparse, nested)
 metadatas = st.none() | st.dictionaries(keys, values, min_size=1, max_size=4)
 changes = st.none() | st.dictionaries(keys, st.none() | values, min_size=1, max_size=4)
 addresses = st.builds(Address, words.filter(bool), words.filter(bool), st.uuids())
@@ -128,7 +140,11 @@ def filters() -> st.SearchStrategy[Filter]:
     number = st.one_of(st.integers(-5, 5), floats)
     leaf = st.one_of(
         st.builds(lambda key, one: parse({key: one}), keys, scalars),
-        st.builds(lambda key, one: parse({key: {"$gte": one}}), keys, number),
+        st.builds(lambda key, one: parse({key: {"$gte": one}}), keys, number | times),
+        st.builds(lambda key, one: parse({key: {"$not": {"$lt": one}}}), keys, number),
+        st.builds(lambda key, one: parse({key: {"$in": one}}), keys, st.lists(times, min_size=1)),
+        st.builds(lambda key, one: parse({key: {"$exists": one}}), keys, st.booleans()),
+        st.builds(lambda key, one: parse({key: {"$icontains": one}}), keys, words.filter(bool)),
         st.builds(
             lambda key, some: parse({key: {"$nin": some}}), keys, st.lists(words, min_size=1)
         ),
@@ -189,7 +205,7 @@ def test_a_query_arrives_as_it_was_sent(
 @given(filters())
 def test_a_filter_is_written_as_what_is_read_as_it(filter: Filter) -> None:
     form = rows.write_filter(filter)
-    assert rows.read_filters(json.loads(json.dumps(form)), None) == filter
+    assert rows.read_filters(text.loads(text.dumps(form)), None) == filter
 
 
 REQUESTS: list[Operation[Any]] = [
@@ -255,8 +271,8 @@ def test_every_operation_is_found_by_its_route() -> None:
 def test_what_is_ours_alone_is_told() -> None:
     ours = {kind.route.path.rpartition("/")[2] for kind in OPERATIONS if kind.route.ours}
     ours |= {one.name for kind in OPERATIONS for one in kind.route.body or () if one.ours}
-    # What a search may ask, which is no field of its own.
-    assert ours | {"keywords"} == care.EXTENSIONS
+    # What a search and a filter may ask, which are no fields of their own.
+    assert ours | {"keywords", "filters"} == care.EXTENSIONS
 
 
 INFO = CollectionInfo(
@@ -270,6 +286,12 @@ ROWS = Records(
     None,
     [{"i": 1, "f": 1.0, "s": SparseVector([1], [0.5])}, None],
 )
+TYPED: dict[str, Any] = {
+    "map": {"indices": [1], "values": {"a": [1, 2.0, date(2024, 2, 29)]}},
+    "day": date(2024, 2, 29),
+    "noon": datetime(2024, 2, 29, 12, tzinfo=UTC),
+    "none": [],
+}
 ANSWERS: list[tuple[Operation[Any], Any]] = [
     (system.Heartbeat(), 2**62 + 1),
     (system.Version(), "1.2.3"),
@@ -286,6 +308,9 @@ ANSWERS: list[tuple[Operation[Any], Any]] = [
     (records.Delete(HERE, Selection(["a"])), WriteResult(deleted=3)),
     (records.Get(HERE, columns=("vectors", "documents", "metadatas")), ROWS),
     (records.Get(HERE), Records([])),
+    (records.Get(HERE, columns=("metadatas",), typed=True), Records(["a"], metadatas=[TYPED])),
+    (ranked.Facets(HERE, ("k",)), [[Facet(TYPED["day"], 2), Facet("x", 1)]]),
+    (ranked.Summarize(HERE, "k"), [Summary(TYPED["noon"], 1, 2, 3, 2**64)]),
     (
         records.Query(HERE, np.ones((2, 2), np.float32), 2, columns=("vectors", "documents")),
         [
@@ -388,11 +413,46 @@ def test_metadata_are_read_as_chroma_reads_them() -> None:
         "add",
         ids=["a", "b", "c"],
         embeddings=[[1], [1], [1]],
-        metadatas=[{}, {"mixed": [1, 2.5], "none": [], "big": 2**63}, {"many": [1, 2**70]}],
+        metadatas=[{}, {"big": 2**63}, {"s": {"indices": [1], "values": [0.5]}}],
     )
     assert repr(batch.metadatas) == repr(
-        [None, {"mixed": [1.0, 2.5], "big": float(2**63)}, {"many": [1.0, float(2**70)]}]
+        [None, {"big": float(2**63)}, {"s": SparseVector([1], [0.5])}]
     )
+
+
+KEPT: dict[str, Any] = {"mixed": [1, 2.5, "x"], "none": [], "map": {"a": {"b": 1}}}
+TAGGED: dict[str, Any] = {"#type": "datetime", "value": "2024-02-29T12:00:00+09:00"}
+
+
+def test_metadata_are_kept_beyond_what_chroma_reads() -> None:
+    given = {**KEPT, "time": TAGGED, "sparse": {"#type": "map", "indices": [], "values": 1}}
+    batch = written("add", ids=["a"], embeddings=[[1]], metadatas=[given])
+    time = datetime(2024, 2, 29, 12, tzinfo=timezone(timedelta(hours=9)))
+    kept = {**KEPT, "time": time, "sparse": {"indices": [], "values": 1}}
+    assert repr(batch.metadatas) == repr([kept])
+
+
+def test_a_client_of_chroma_gets_metadata_that_it_understands() -> None:
+    stored = {
+        "n": 1,
+        "map": {"a": {"b": [1, 2.5]}, "c": {}, "d": "x"},
+        "map.d": 2,
+        "none": [],
+        "mixed": [1, "x", True, date(2024, 2, 29)],
+        "day": date(2024, 2, 29),
+        "times": [datetime(2024, 2, 29, 12, tzinfo=UTC)],
+    }
+    plain = {
+        "n": 1,
+        "map.d": 2,
+        "mixed": ["1", "x", "true", "2024-02-29"],
+        "day": "2024-02-29",
+        "times": ["2024-02-29T12:00:00+00:00"],
+        "map.a.b": [1.0, 2.5],
+    }
+    assert metadata.write([stored, {"none": []}, None], typed=False) == [plain, None, None]
+    same = {"n": 1, "s": SparseVector([1], [0.5])}
+    assert metadata.write([same], typed=False) == [same]
 
 
 def test_a_default_configuration_leaves_the_say_to_old_metadata() -> None:
@@ -409,6 +469,9 @@ def test_a_default_configuration_leaves_the_say_to_old_metadata() -> None:
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────
 
+DEEP: Any = 1
+for _ in range(MAX_NESTING + 1):
+    DEEP = {"k": DEEP}
 ADD = {"ids": ["a"], "embeddings": [[1.0]]}
 REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("add", {"ids": ["a"]}, 422, "missing field `embeddings`"),
@@ -417,8 +480,15 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("add", ADD | {"embeddings": [[True]]}, 422, "expected a number"),
     ("add", ADD | {"embeddings": [None]}, 422, "embeddings[0]: invalid type: null"),
     ("add", ADD | {"metadatas": [{"k": None}]}, 422, "metadatas[0].k: invalid type: null"),
-    ("add", ADD | {"metadatas": [{"k": {"a": 1}}]}, 422, "metadatas[0].k: invalid type: map"),
-    ("add", ADD | {"metadatas": [{"k": [1, "a"]}]}, 422, "invalid type: sequence"),
+    ("add", ADD | {"metadatas": [{"k": {"a": None}}]}, 422, "metadatas[0].k.a: invalid type: nu"),
+    ("add", ADD | {"metadatas": [{"k": [1, [1]]}]}, 422, "metadatas[0].k[1]: invalid type: sequ"),
+    ("add", ADD | {"metadatas": [{"k": [1, None]}]}, 422, "metadatas[0].k[1]: invalid type: null"),
+    ("add", ADD | {"metadatas": [{"k": {"#type": "x"}}]}, 422, "metadatas[0].k: invalid type: map"),
+    ("add", ADD | {"metadatas": [{"k": {"#type": None}}]}, 422, "metadatas[0].k: invalid type"),
+    ("add", ADD | {"metadatas": [{"k": TAGGED | {"value": "1"}}]}, 422, "a tagged date or dateti"),
+    ("add", ADD | {"metadatas": [{"k": [TAGGED | {"a": 1}]}]}, 422, "metadatas[0].k[0]: invalid t"),
+    ("add", ADD | {"metadatas": [{"k": {"$a": 1}}]}, 400, "Metadata key cannot start with '#'"),
+    ("add", ADD | {"metadatas": [{"k": DEEP}]}, 422, "k.k.k.k.k: invalid type: map"),
     ("add", ADD | {"metadatas": [{"$k": 1}]}, 400, "Metadata key cannot start with '#' or '$'"),
     ("add", ADD | {"metadatas": [{"chroma:document": "x"}]}, 400, "reserved key"),
     ("add", ADD | {"metadatas": [{"s": {"indices": [2, 1], "values": [1, 1]}}]}, 400, "index 0"),

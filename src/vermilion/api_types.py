@@ -14,18 +14,16 @@ from uuid import UUID
 import numpy as np
 
 from vermilion.errors import ArgumentValueError
+from vermilion.metadata import check_field_value, check_metadata, metadata_column
 from vermilion.records import (
     as_list,
     check_columns,
     check_include,
     check_lengths,
-    check_metadata,
     check_n_results,
-    check_value,
     document_column,
     id_column,
     image_column,
-    metadata_column,
     vector_column,
     vector_rows,
 )
@@ -426,7 +424,7 @@ def deserialize_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] |
     """Returns the metadata that `serialize_metadata` wrote."""
     if metadata is None:
         return None
-    return {key: check_value(key, value) for key, value in metadata.items()}
+    return {key: check_field_value(key, value) for key, value in metadata.items()}
 
 
 def convert_np_embeddings_to_list(embeddings: Embeddings) -> PyEmbeddings:

@@ -121,7 +121,8 @@ _CHECKS: Names = (
         "validate_sparse_embedding_function=check_sparse_signature",
     ),
     ("vermilion.queries", "SearchResult SearchResultRow"),
-    ("vermilion.records", "META_KEY_CHROMA_DOCUMENT=RESERVED_KEY maybe_cast_one_to_many=as_list"),
+    ("vermilion.metadata", "META_KEY_CHROMA_DOCUMENT=RESERVED_KEY"),
+    ("vermilion.records", "maybe_cast_one_to_many=as_list"),
 )
 
 _REQUESTS: Names = (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vermilion.errors import ArgumentTypeError, ArgumentValueError, InvalidArgumentError
-from vermilion.records import check_key, check_value
+from vermilion.metadata import check_key, check_value
 from vermilion.types import Order
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")

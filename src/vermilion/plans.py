@@ -42,16 +42,22 @@ class Plan:
         return None if METADATA in self.select else frozenset(_fields(self.select))
 
 
+def filter_of(search: Search) -> Filter | None:
+    """The tree of its filter."""
+    where = search.parts()[0]
+    return None if where is None else parse_where(where.to_dict(), at_least=1)
+
+
 def plan(search: Search, place: int = 0) -> Plan:
     """What the search number `place` of a call means.
 
     Raises InvalidArgumentError, a ValueError, for what no engine could answer.
     """
-    where, rank, group_by, limit, select = search.parts()
+    _, rank, group_by, limit, select = search.parts()
     told = f"Validation error: searches[{place}]"
     ready = None if rank is None else change_leaves(rank, lambda leaf: _checked(leaf, told))
     return Plan(
-        None if where is None else parse_where(where.to_dict(), at_least=1),
+        filter_of(search),
         ready,
         *_grouping(group_by, ready, told),
         limit.offset,

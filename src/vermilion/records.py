@@ -7,7 +7,6 @@ and what is allowed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -21,10 +20,10 @@ from vermilion.errors import (
     DuplicateIDError,
     InvalidArgumentError,
 )
-from vermilion.types import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY, Mode, SparseVector
-from vermilion.where import INT64, plain
+from vermilion.metadata import encodable, metadata_column
+from vermilion.operators import plain
+from vermilion.types import Mode
 
-RESERVED_KEY = "chroma:document"
 MAX_DIMENSION = 65_535
 
 
@@ -163,7 +162,7 @@ def id_list(ids: list[Any] | None) -> list[str]:
             raise ArgumentValueError(f"Expected ID to be a str, got {id!r}")
         if not id:
             raise InvalidArgumentError("Empty ID, ID must have at least one character")
-        _encodable(id, "ID")
+        encodable(id, "ID")
     return [plain(id) for id in ids]
 
 
@@ -285,7 +284,7 @@ def document_column(documents: list[Any] | None, *, optional: bool) -> list[str 
             raise ArgumentValueError(
                 f"Expected document to be a str, got {document!r} of {type(document).__name__}"
             )
-        _encodable(document, "document")
+        encodable(document, "document")
     return [None if document is None else plain(document) for document in documents]
 
 
@@ -312,114 +311,8 @@ def uri_column(uris: list[Any] | None) -> list[str | None] | None:
             continue
         if not isinstance(uri, str):
             raise ArgumentTypeError(f"Expected URI to be a str or None, got {uri!r}")
-        _encodable(uri, "URI")
+        encodable(uri, "URI")
     return [None if uri is None else plain(uri) for uri in uris]
-
-
-def _encodable(text: str, noun: str) -> None:
-    """Refuses half a surrogate pair: no file and no wire can carry it."""
-    if text.isascii():
-        return
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ArgumentValueError(
-            f"Expected {noun} to be valid Unicode, got a lone surrogate at position {error.start}"
-        ) from None
-
-
-# ── metadata ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def metadata_column(metadatas: list[Any] | None) -> list[dict[str, Any] | None] | None:
-    """Metadata dicts, checked; tagged sparse vectors become SparseVector."""
-    if metadatas is None:
-        return None
-    return [
-        None if metadata is None else check_metadata(metadata, place)
-        for place, metadata in enumerate(metadatas)
-    ]
-
-
-def check_metadata(metadata: object, place: int = 0) -> dict[str, Any]:
-    """A checked copy of the metadata of record number `place`; None values are kept."""
-    if not isinstance(metadata, Mapping):
-        raise ArgumentValueError(
-            f"Expected metadata to be a dict or None, got {metadata!r} at index {place}"
-        )
-    if not metadata:
-        raise ArgumentValueError(
-            f"Expected metadata to be a non-empty dict, got 0 metadata attributes at index {place}"
-        )
-    return {
-        check_key(key, f"Invalid metadata at index {place}"): check_value(key, value)
-        for key, value in metadata.items()
-    }
-
-
-def check_key(key: object, prefix: str) -> str:
-    """A metadata key that can be stored: a string, not empty, not reserved."""
-    if not isinstance(key, str):
-        raise ArgumentTypeError(
-            f"Expected metadata key to be a str, got {key!r} of {type(key).__name__}"
-        )
-    if key == RESERVED_KEY:
-        raise ArgumentValueError(
-            f"Expected metadata to not contain the reserved key {RESERVED_KEY}"
-        )
-    if not key:
-        raise ArgumentValueError(f"{prefix}: Metadata key cannot be empty")
-    if key[0] in "#$":
-        raise ArgumentValueError(f"{prefix}: Metadata key cannot start with '#' or '$': {key}")
-    _encodable(key, "metadata key")
-    return str.__str__(key)
-
-
-def check_value(key: object, value: object) -> Any:
-    """A metadata value that can be stored and given back as it is."""
-    if value is None or isinstance(value, SparseVector):
-        return value
-    if isinstance(value, dict) and value.get(TYPE_KEY) == SPARSE_VECTOR_TYPE_VALUE:
-        return SparseVector.from_dict(value)
-    if isinstance(value, list):
-        return _list_value(key, value)
-    if not isinstance(value, str | int | float):
-        raise ArgumentValueError(
-            "Expected metadata value to be a str, int, float, bool, SparseVector, list, or None, "
-            f"got {value!r} of {type(value).__name__} for key {key!r}"
-        )
-    return _scalar_value(key, value)
-
-
-def _scalar_value(key: object, given: str | int | float) -> str | int | float:
-    value: str | int | float = plain(given)
-    if isinstance(value, str):
-        _encodable(value, f"metadata value of key {key!r}")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ArgumentValueError(
-            f"Expected metadata value to be a finite number, got {value} for key {key!r}; "
-            "leave the key out instead"
-        )
-    elif isinstance(value, int) and value not in INT64:
-        raise ArgumentValueError(
-            f"Expected metadata value to be an int of 64 bits, got {value} for key {key!r}; "
-            "store larger ones as strings"
-        )
-    return value
-
-
-def _list_value(key: object, value: list[Any]) -> list[Any]:
-    if not value:
-        raise ArgumentValueError(
-            f"Expected metadata list value for key {key!r} to be non-empty, got []"
-        )
-    types = {type(item) for item in value}
-    if len(types) > 1 or not types <= {str, int, float, bool}:
-        raise ArgumentValueError(
-            f"Expected metadata list value for key {key!r} to hold str, int, float or bool, and "
-            f"all elements must be the same type, got {sorted(kind.__name__ for kind in types)}"
-        )
-    return [_scalar_value(key, cast(Any, item)) for item in value]
 
 
 # ── numbers and include ──────────────────────────────────────────────────────────────────────────

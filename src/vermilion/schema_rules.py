@@ -83,9 +83,11 @@ class Rules:
         return found
 
     def _check_operands(self, condition: Condition) -> None:
+        if condition.operator.family in ("exists", "size"):
+            return
         operand = condition.operand
         for value in operand if isinstance(operand, list) else [operand]:
-            config, name = _INDEX_OF[type(value)]
+            config, name = _INDEX_OF.get(type(value), _INDEX_OF[int])  # times are kept as ints
             if not self._enabled(condition.field, config):
                 raise _disabled(condition.field, name)
 

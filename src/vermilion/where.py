@@ -1,227 +1,51 @@
-"""Filter dicts become a tree; OPERATORS has one row per operator, and everybody reads it.
+"""Filter dicts become a tree of conditions.
 
 A filter is a `Condition` on one field, or an `And` / `Or` of filters. `where` and `where_document`
-share the tree: a condition on documents has the field "#document".
+share the tree: a condition on documents has the field "#document". What stands for something longer
+("$not", "$all", "$between", several fields in one dict) is spelled out by the parser, so nobody
+else knows of it; `operators` says what the others mean.
 
-The parser, the metadata columns, the document scan, the documentation and the tests' oracle all
-read the same row. `test` is the meaning: given one stored value and the operand, does it match?
-A negated operator matches every record that its opposite does not, records without the field
-included.
+An error names the place: "where.$and[1].year.$between: Expected two values, got 3".
 """
 
 from __future__ import annotations
 
-import math
-import operator
-import reprlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
 
 from vermilion.errors import ArgumentValueError
+from vermilion.operands import ACCEPTS, Place, no_text, ordered, scalar, show
+from vermilion.operators import (
+    DOCUMENT_OPERATORS,
+    ID_OPERATORS,
+    INT64,
+    MAX_PATTERN,
+    OPERATORS,
+    SHORTHANDS,
+    Operator,
+    ascending,
+    kind,
+    opposite,
+    pattern,
+    plain,
+)
+from vermilion.types import TYPE_KEY
+
+# What those who know filters know of their operators, too.
+__all__ = (
+    "DOCUMENT", "DOCUMENT_OPERATORS", "ID", "ID_OPERATORS", "INT64", "MAX_DEPTH", "MAX_PATTERN",
+    "OPERATORS", "And", "Condition", "Filter", "Operator", "Or", "ascending", "beyond", "both",
+    "conditions", "expression", "kind", "negation", "parse", "parse_where", "parse_where_document",
+    "pattern", "plain",
+)  # fmt: skip
 
 DOCUMENT = "#document"
 ID = "#id"
 
-INT64 = range(-(2**63), 2**63)
-# Longer patterns are refused: compiling one costs time and memory on the server.
-MAX_PATTERN = 10_000
 # Deeper filters are refused: evaluation recurses, and nobody writes these by hand.
 MAX_DEPTH = 100
-
-Kind = Literal["string", "number", "bool", "list"]
-Family = Literal["equal", "compare", "member", "element", "substring", "regex"]
-Test = Callable[[Any, Any], bool]
-
-
-def kind(value: object) -> Kind | None:
-    """The type of a stored value or operand, as filters see it: int and float are one kind."""
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int | float):
-        return "number"
-    if isinstance(value, str):
-        return "string"
-    return "list" if isinstance(value, list) else None
-
-
-def ascending(value: object) -> tuple[int, Any]:
-    """What scalars of any type are ordered by: bools first, then numbers, then strings."""
-    return ("bool", "number", "string").index(str(kind(value))), value
-
-
-def plain(value: Any) -> Any:
-    """The str, int, float or bool that a value is, whatever subclass it comes in.
-
-    An enumeration's member hashes and prints as itself, not as the value it stands for.
-    """
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, bool):
-        return value
-    return int(value) if isinstance(value, int) else float(value)
-
-
-# ── what each operator means ─────────────────────────────────────────────────────────────────────
-
-
-def equal(stored: object, operand: object) -> bool:
-    """Same kind and same value; Python compares int with float exactly.
-
-    >>> equal(2, 2.0), equal(2, 2.5), equal(1, True), equal("1", 1)
-    (True, False, False, False)
-    """
-    return kind(stored) == kind(operand) != "list" and stored == operand
-
-
-def among(stored: object, operands: list[object]) -> bool:
-    """Equal to one of the operands."""
-    return any(equal(stored, operand) for operand in operands)
-
-
-def numeric(compare: Callable[[Any, Any], bool]) -> Test:
-    """A comparison that only numbers take part in."""
-    return lambda stored, operand: kind(stored) == "number" and bool(compare(stored, operand))
-
-
-def has_element(stored: object, operand: object) -> bool:
-    """The stored list holds the operand; an element has to be of the very same type.
-
-    >>> has_element(["a", "b"], "a"), has_element([1], 1.0), has_element("a", "a")
-    (True, False, False)
-    """
-    if not isinstance(stored, list):
-        return False
-    return any(type(element) is type(operand) and element == operand for element in stored)
-
-
-def has_substring(stored: object, operand: str) -> bool:
-    """The stored string holds the operand, case and accents included."""
-    return isinstance(stored, str) and operand in stored
-
-
-@lru_cache(maxsize=256)
-def pattern(text: str) -> Any:
-    """A compiled regular expression in the dialect of Rust's regex crate.
-
-    The engine runs in linear time, so no pattern can hang a reader. Raises InvalidArgumentError
-    for a pattern that does not parse, look-around and back-references included.
-    """
-    import paula  # native code: loaded with the first pattern, not with the package
-
-    if len(text) > MAX_PATTERN:
-        raise ArgumentValueError(
-            f"Regular expression of {len(text)} characters is longer than {MAX_PATTERN}"
-        )
-    try:
-        return paula.Regex(text)
-    except ValueError as error:
-        # "errror": the spelling is Chroma's, and clients look for it.
-        raise ArgumentValueError(f"Regex syntax errror: {error}") from None
-
-
-def has_match(stored: object, operand: str) -> bool:
-    """The pattern matches anywhere in the stored string."""
-    return isinstance(stored, str) and bool(pattern(operand).is_match(stored))
-
-
-# ── the table ────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Operator:
-    """One row of the language.
-
-    `accepts` is what its operand may be. `family` tells an index how to answer it, with `compare`
-    for the comparisons. `negated` turns the meaning into its complement over all records.
-    """
-
-    name: str
-    accepts: Literal["scalar", "number", "scalars", "element", "text", "pattern"]
-    family: Family
-    test: Test
-    says: str
-    negated: bool = False
-    compare: Callable[[Any, Any], Any] = operator.eq
-
-
-def _row(
-    name: str, accepts: Any, family: Family, test: Test, says: str, **more: Any
-) -> tuple[str, Operator]:
-    return name, Operator(name, accepts, family, test, says, **more)
-
-
-# On metadata. Strings are not ordered.
-OPERATORS: dict[str, Operator] = dict(
-    (
-        _row("$eq", "scalar", "equal", equal, "is this value"),
-        _row("$ne", "scalar", "equal", equal, "is not this value, or is absent", negated=True),
-        _row("$gt", "number", "compare", numeric(operator.gt), "is greater", compare=operator.gt),
-        _row(
-            "$gte",
-            "number",
-            "compare",
-            numeric(operator.ge),
-            "is greater or equal",
-            compare=operator.ge,
-        ),
-        _row("$lt", "number", "compare", numeric(operator.lt), "is less", compare=operator.lt),
-        _row(
-            "$lte",
-            "number",
-            "compare",
-            numeric(operator.le),
-            "is less or equal",
-            compare=operator.le,
-        ),
-        _row("$in", "scalars", "member", among, "is one of these values"),
-        _row(
-            "$nin",
-            "scalars",
-            "member",
-            among,
-            "is none of these values, or is absent",
-            negated=True,
-        ),
-        _row("$contains", "element", "element", has_element, "is a list that holds this value"),
-        _row(
-            "$not_contains",
-            "element",
-            "element",
-            has_element,
-            "is no list that holds this value, or is absent",
-            negated=True,
-        ),
-    )
-)
-
-# On documents.
-DOCUMENT_OPERATORS: dict[str, Operator] = dict(
-    (
-        _row("$contains", "text", "substring", has_substring, "holds this text"),
-        _row(
-            "$not_contains",
-            "text",
-            "substring",
-            has_substring,
-            "does not hold this text, or is absent",
-            negated=True,
-        ),
-        _row("$regex", "pattern", "regex", has_match, "matches this regular expression"),
-        _row(
-            "$not_regex",
-            "pattern",
-            "regex",
-            has_match,
-            "does not match this regular expression, or is absent",
-            negated=True,
-        ),
-    )
-)
-
-# On "#id".
-ID_OPERATORS = {name: OPERATORS[name] for name in ("$eq", "$ne", "$in", "$nin")}
 
 
 # ── the tree ─────────────────────────────────────────────────────────────────────────────────────
@@ -277,7 +101,40 @@ def conditions(filter: Filter) -> Iterator[Condition]:
 def both(*filters: Filter | None) -> Filter | None:
     """All of these filters at once; None where there is none."""
     given = tuple(filter for filter in filters if filter is not None)
-    return given[0] if len(given) == 1 else And(given) if given else None
+    return _all(given) if given else None
+
+
+def _all(parts: tuple[Filter, ...]) -> Filter:
+    return parts[0] if len(parts) == 1 else And(parts)
+
+
+def negation(filter: Filter) -> Filter:
+    """What matches every record that the filter does not."""
+    if isinstance(filter, Condition):
+        return replace(filter, operator=opposite(filter.operator))
+    joined = Or if isinstance(filter, And) else And
+    return joined(tuple(negation(part) for part in filter.parts))
+
+
+def expression(condition: Condition) -> dict[str, Any]:
+    """What is written beside the field: an operator with its operand, under "$not" if need be."""
+    row = condition.operator
+    written = {row.name: condition.operand}
+    return {"$not": written} if row.is_inverted else written
+
+
+def beyond(filter: Filter) -> str | None:
+    """What of it Chroma's servers do not know, in words; None where they know all of it."""
+    for one in conditions(filter):
+        row, operand = one.operator, one.operand
+        values = operand if isinstance(operand, list) else [operand]
+        if row.ours or row.is_inverted:
+            return f"{next(iter(expression(one)))} on {one.field!r}"
+        if any(isinstance(value, date) for value in values):
+            return f"a time as the operand of {row.name} on {one.field!r}"
+        if row.accepts == "ordered" and isinstance(operand, str):
+            return f"a text as the operand of {row.name} on {one.field!r}"
+    return None
 
 
 # ── parsing ──────────────────────────────────────────────────────────────────────────────────────
@@ -295,176 +152,172 @@ def parse(where: object, where_document: object = None, *, at_least: int = 2) ->
     )
 
 
-def parse_where(where: object, at_least: int = 2, depth: int = 0) -> Filter:
-    """The tree of one metadata filter."""
-    if not isinstance(where, dict):
-        raise ArgumentValueError(f"Expected where to be a dict, got {_show(where)}")
-    if len(where) != 1:
-        raise ArgumentValueError(
-            f"Expected where to have exactly one operator, got {_show(where)}; "
-            'join several conditions with {"$and": [...]}'
-        )
-    field, operand = next(iter(where.items()))
-    if not isinstance(field, str):
-        raise ArgumentValueError(f"Expected where key to be a str, got {_show(field)}")
-    if field in ("$and", "$or"):
-        parts = _parts("where", field, operand, at_least, depth)
-        return _join(field, tuple(parse_where(part, at_least, depth + 1) for part in parts))
-    if field.startswith("$"):
-        raise ArgumentValueError(
-            f"Invalid where clause: expected a metadata field name or a logical operator "
-            f"($and, $or), got {field!r}"
-        )
-    return _condition(field, operand)
+def parse_where(where: object, at_least: int = 2, *, implicit: bool = True) -> Filter:
+    """The tree of one metadata filter.
+
+    `implicit` tells whether several fields may stand in one dict, which all have to match.
+    """
+    return _filter(where, Place("where", at_least, implicit))
 
 
-def parse_where_document(where: object, at_least: int = 2, depth: int = 0) -> Filter:
-    """The tree of one document filter."""
+def parse_where_document(where: object, at_least: int = 2, *, implicit: bool = True) -> Filter:
+    """The tree of one document filter; `implicit` as above, for operators."""
+    return _filter(where, Place("where document", at_least, implicit, about_text=True))
+
+
+def _filter(where: object, place: Place) -> Filter:
+    noun = place.noun
     if not isinstance(where, dict):
-        raise ArgumentValueError(f"Expected where document to be a dict, got {_show(where)}")
-    if len(where) != 1:
-        raise ArgumentValueError(
-            f"Expected where document to have exactly one operator, got {_show(where)}"
+        raise place.error(f"Expected {noun} to be a dict, got {show(where)}")
+    if not where or (len(where) > 1 and not place.implicit):
+        raise place.error(
+            f"Expected {noun} to have exactly one operator, got {show(where)}"
+            + ('; join several conditions with {"$and": [...]}' if where else "")
         )
-    name, operand = next(iter(where.items()))
+    return _all(tuple(_entry(name, operand, place) for name, operand in where.items()))
+
+
+def _entry(name: object, operand: object, place: Place) -> Filter:
     if name in ("$and", "$or"):
-        parts = _parts("where document", name, operand, at_least, depth)
-        return _join(name, tuple(parse_where_document(part, at_least, depth + 1) for part in parts))
-    row = DOCUMENT_OPERATORS.get(name)
-    if row is None:
-        raise ArgumentValueError(
-            f"Expected where document operator to be one of "
-            f"{', '.join([*DOCUMENT_OPERATORS, '$and', '$or'])}, got {_show(name)}"
+        parts = tuple(
+            _filter(part, place.below(f".{name}[{number}]", deeper=True))
+            for number, part in enumerate(_parts(str(name), operand, place.below(f".{name}")))
         )
-    return Condition(DOCUMENT, row, _ACCEPTS[row.accepts](row.name, operand))
+        return And(parts) if name == "$and" else Or(parts)
+    if name == "$not":
+        place = place.below(".$not", deeper=True)
+        _check_depth(place)
+        return negation(_filter(operand, place))
+    if place.about_text:
+        return _operation(DOCUMENT, name, operand, place)
+    if not isinstance(name, str):
+        raise place.error(f"Expected where key to be a str, got {show(name)}")
+    if name.startswith("$"):
+        raise place.error(
+            "Invalid where clause: expected a metadata field name or a logical operator "
+            f"($and, $or, $not), got {show(name)}"
+        )
+    return _about(name, operand, place.below(f".{name}"))
 
 
-def _join(name: str, parts: tuple[Filter, ...]) -> Filter:
-    return And(parts) if name == "$and" else Or(parts)
-
-
-def _parts(noun: str, name: str, operand: object, at_least: int, depth: int) -> list[object]:
+def _parts(name: str, operand: object, place: Place) -> list[object]:
+    noun = place.noun
     if not isinstance(operand, list):
-        raise ArgumentValueError(
+        raise place.error(
             f"Expected {noun} value for {name} to be a list of {noun} expressions, "
-            f"got {_show(operand)}"
+            f"got {show(operand)}"
         )
-    if len(operand) < at_least:
-        raise ArgumentValueError(
+    if len(operand) < place.at_least:
+        raise place.error(
             f"Expected {noun} value for {name} to be a list with at least two {noun} "
-            f"expressions, got {_show(operand)}"
+            f"expressions, got {show(operand)}"
         )
-    if depth >= MAX_DEPTH:
-        raise ArgumentValueError(f"Expected {noun} to nest at most {MAX_DEPTH} levels deep")
+    _check_depth(place.below("", deeper=True))
     return operand
 
 
-def _condition(field: str, operand: object) -> Condition:
-    rows = {DOCUMENT: DOCUMENT_OPERATORS, ID: ID_OPERATORS}.get(field, OPERATORS)
-    if field.startswith("#") and rows is OPERATORS:
-        raise ArgumentValueError(
+def _check_depth(place: Place) -> None:
+    if place.depth > MAX_DEPTH:
+        raise ArgumentValueError(f"Expected {place.noun} to nest at most {MAX_DEPTH} levels deep")
+
+
+# ── one field ────────────────────────────────────────────────────────────────────────────────────
+
+_NOT_A_VALUE = "Expected where value to be a str, int, float, or operator expression"
+
+
+def _about(field: str, operand: object, place: Place) -> Filter:
+    """A value that the field has, or operators that it passes."""
+    if field.startswith("#") and field not in (DOCUMENT, ID):
+        raise place.error(
             f"Cannot filter using metadata key {field!r}: keys that start with '#' are reserved, "
             f"only {DOCUMENT!r} and {ID!r} can be filtered"
         )
-    if isinstance(operand, dict):
-        if len(operand) != 1:
-            raise ArgumentValueError(
-                f"Expected operator expression to have exactly one operator, got {_show(operand)}"
+    if isinstance(operand, dict) and TYPE_KEY not in operand:
+        if not operand:
+            raise place.error(
+                "Expected operator expression to have exactly one operator, or several, got {}"
             )
-        name, operand = next(iter(operand.items()))
-    elif isinstance(operand, str | int | float):
-        name = "$eq"
-    else:
-        raise ArgumentValueError(
-            f"Expected where value to be a str, int, float, or operator expression, "
-            f"got {_show(operand)}"
-        )
-    row = rows.get(name)
-    if row is None and name in OPERATORS:
-        raise ArgumentValueError(
-            f"Cannot filter using metadata key {field!r} with {name}: it takes {', '.join(rows)}"
-        )
+        parts = (_operation(field, name, one, place) for name, one in operand.items())
+        return _all(tuple(parts))
+    if not isinstance(operand, str | int | float | date | dict):
+        raise place.error(f"{_NOT_A_VALUE}, got {show(operand)}")
+    return _operation(field, "$eq", operand, place)
+
+
+def _operation(field: str, name: object, operand: object, place: Place) -> Filter:
+    rows = {DOCUMENT: DOCUMENT_OPERATORS, ID: ID_OPERATORS}.get(field, OPERATORS)
+    row = rows.get(str(name))
+    below = place.below(f".{name}", deeper=True) if isinstance(name, str) else place
+    if name == "$not":
+        _check_depth(below)
+        if not isinstance(operand, dict):
+            raise below.error(
+                f"Expected where operator $not to hold an operator expression, got {show(operand)}"
+            )
+        return negation(_about(field, operand, below))
+    if name == "$exists" and field == DOCUMENT:  # a document that is there holds the empty text
+        there = ACCEPTS["flag"]("$exists", operand, below)
+        return Condition(field, rows["$contains" if there else "$not_contains"], "")
+    if name in _SPELLED_OUT and rows is OPERATORS:
+        return _SPELLED_OUT[str(name)](field, operand, below)
     if row is None:
-        raise ArgumentValueError(
-            f"Expected where operator to be one of {', '.join(rows)}, got {_show(name)}"
+        raise _unknown(field, name, place)
+    if place.about_text and operand == "" and place.at_least > 0:
+        raise no_text(str(name), operand, below)
+    value = ACCEPTS[row.accepts](row.name, operand, below)
+    if row.accepts == "scalars":
+        return _members(field, row, value)
+    return Condition(field, row, value)
+
+
+def _unknown(field: str, name: object, place: Place) -> ArgumentValueError:
+    if place.about_text:
+        allowed = ", ".join([*DOCUMENT_OPERATORS, "$exists", "$and", "$or", "$not"])
+        return place.error(
+            f"Expected where document operator to be one of {allowed}, got {show(name)}"
         )
-    return Condition(field, row, _ACCEPTS[row.accepts](row.name, operand))
-
-
-# ── what operands may be ─────────────────────────────────────────────────────────────────────────
-
-
-def _scalar(name: str, operand: object) -> object:
-    if kind(operand) in (None, "list"):
-        raise ArgumentValueError(
-            f"Expected where operand value to be a str, int, float, or bool for operator {name}, "
-            f"got {_show(operand)}"
+    few = {DOCUMENT: DOCUMENT_OPERATORS, ID: ID_OPERATORS}.get(field)
+    if few is not None and name in {**OPERATORS, **SHORTHANDS}:
+        return place.error(
+            f"Cannot filter using metadata key {field!r} with {name}: it takes {', '.join(few)}"
         )
-    return _exact(operand)
+    told = ", ".join(few or {**OPERATORS, **SHORTHANDS})
+    return place.error(f"Expected where operator to be one of {told}, got {show(name)}")
 
 
-def _number(name: str, operand: object) -> object:
-    if kind(operand) != "number":
-        raise ArgumentValueError(
-            f"Expected operand value to be an int or a float for operator {name}, "
-            f"got {_show(operand)}"
-        )
-    return _exact(operand)
+# ── what is spelled out ──────────────────────────────────────────────────────────────────────────
 
 
-def _scalars(name: str, operand: object) -> object:
-    if not isinstance(operand, list):
-        raise ArgumentValueError(
-            f"Expected operand value to be an list for operator {name}, got {_show(operand)}"
-        )
-    kinds = {kind(value) for value in operand}
-    if len(kinds) != 1 or not kinds <= {"string", "number", "bool"}:
-        raise ArgumentValueError(
-            f"Expected where operand value for operator {name} to be a non-empty list, and all "
-            f"values to be of the same type (str, number or bool), got {_show(operand)}"
-        )
-    return [_exact(value) for value in operand]
+def _between(field: str, operand: object, place: Place) -> Filter:
+    if not isinstance(operand, list | tuple) or len(operand) != 2:
+        got = len(operand) if isinstance(operand, list | tuple) else show(operand)
+        raise place.error(f"Expected two values, got {got}")
+    low, high = (ordered("$between", one, place.below(f"[{at}]")) for at, one in enumerate(operand))
+    if (kind(low) == "number") != (kind(high) == "number"):
+        raise place.error(f"Expected two numbers or two times, got {show(operand)}")
+    ends = (("$gte", low), ("$lte", high))
+    return And(tuple(Condition(field, OPERATORS[name], value) for name, value in ends))
 
 
-def _text(name: str, operand: object) -> str:
-    if not isinstance(operand, str) or not operand:
-        raise ArgumentValueError(
-            f"Expected where document operand value for operator {name} to be a non-empty str, "
-            f"got {_show(operand)}"
-        )
-    return operand
+def _every(field: str, operand: object, place: Place) -> Filter:
+    if not isinstance(operand, list) or not operand:
+        raise place.error(f"Expected a list of values that is not empty, got {show(operand)}")
+    row = OPERATORS["$contains"]
+    values = (scalar("$all", one, place.below(f"[{at}]")) for at, one in enumerate(operand))
+    return _all(tuple(Condition(field, row, value) for value in values))
 
 
-def _pattern(name: str, operand: object) -> str:
-    text = _text(name, operand)
-    pattern(text)
-    return text
-
-
-def _exact(operand: object) -> object:
-    """Refuses numbers that no stored value can be compared with."""
-    value = plain(operand)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ArgumentValueError(f"Invalid where clause: {value} is not a finite number")
-    if isinstance(value, int) and value not in INT64:
-        raise ArgumentValueError(f"Invalid where clause: {value} does not fit 64 bits")
-    return value
-
-
-_ACCEPTS: dict[str, Callable[[str, object], object]] = {
-    "scalar": _scalar,
-    "number": _number,
-    "scalars": _scalars,
-    "element": _scalar,
-    "text": _text,
-    "pattern": _pattern,
+_SPELLED_OUT: dict[str, Callable[[str, object, Place], Filter]] = {
+    "$between": _between,
+    "$all": _every,
 }
 
 
-_brief = reprlib.Repr()
-_brief.maxstring = _brief.maxother = 100
-
-
-def _show(value: object) -> str:
-    """What was got, short enough for an error text, however long or deep it is."""
-    return _brief.repr(value)
+def _members(field: str, row: Operator, values: list[Any]) -> Filter:
+    """A condition for each kind of value, so that any server understands what it can."""
+    kinds: dict[Any, list[Any]] = {}
+    for value in values:
+        kinds.setdefault(kind(value), []).append(value)
+    parts: tuple[Filter, ...] = tuple(Condition(field, row, some) for some in kinds.values())
+    return parts[0] if len(parts) == 1 else (And if row.negated else Or)(parts)

@@ -15,6 +15,7 @@ from vermilion.local.index import graph
 from vermilion.local.indexer import Moment
 from vermilion.local.matches import Matches
 from vermilion.local.search import Wish, search
+from vermilion.metadata import fields_of
 from vermilion.types import Effort, Explanation, WhyNot
 from vermilion.where import DOCUMENT, ID, And, Condition, Filter
 
@@ -105,7 +106,8 @@ def _failing(moment: Moment, filter: Filter, slot: int) -> list[str]:
     """The conditions that keep the record out, as text; none when it matches."""
     record = moment.snapshot.records(moment.view.keys[[slot]], COLUMNS)
     assert record.metadatas is not None and record.documents is not None
-    fields = {**(record.metadatas[0] or {}), DOCUMENT: record.documents[0], ID: record.ids[0]}
+    stored = fields_of(record.metadatas[0] or {})
+    fields = {**stored, DOCUMENT: record.documents[0], ID: record.ids[0]}
     return _told(filter, fields.get)
 
 
@@ -113,7 +115,8 @@ def _told(filter: Filter, record: Callable[[str], object]) -> list[str]:
     if filter.matches(record):
         return []
     if isinstance(filter, Condition):
-        return [f"{filter.field} {filter.operator.name} {filter.operand!r}"]
+        inverted = "not " if filter.operator.is_inverted else ""
+        return [f"{inverted}{filter.field} {filter.operator.name} {filter.operand!r}"]
     if isinstance(filter, And):
         return [text for part in filter.parts for text in _told(part, record)]
     return [" or ".join(text for part in filter.parts for text in _told(part, record))]

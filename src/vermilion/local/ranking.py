@@ -27,11 +27,12 @@ from vermilion.local.search import Wish
 from vermilion.local.search import search as k_nearest
 from vermilion.local.snapshot import Keys, no_records
 from vermilion.local.weighing import sparse_nearest, text_nearest
+from vermilion.metadata import fields_of
+from vermilion.operators import SCALAR_KINDS, ascending, kind
 from vermilion.plans import DOCUMENT, EMBEDDING, SCORE, URI, Plan, leaves
 from vermilion.ranks import Abs, Div, Exp, Knn, Log, Max, Min, Mul, Rank, Sub, Sum, Val
 from vermilion.schema_rules import Rules
 from vermilion.types import Ranked, SparseVector
-from vermilion.where import kind
 
 Values = NDArray[np.float32]
 Compute = Callable[..., Any]
@@ -185,13 +186,13 @@ def _changed(compute: Compute, scores: Scores) -> Scores:
 
 # How values of one field are ordered: by kind, then by value. What is missing comes last whichever
 # way the order goes: a record without a price is neither the cheapest nor the dearest.
-_KINDS = ("bool", "number", "string", "list")
+_KINDS = (*SCALAR_KINDS, "list")
 
 
 def _kept(moment: Moment, found: Scores, plan: Plan) -> list[int]:
     """Which places the groups keep; as they come, which is by score."""
     groups: dict[Any, list[int]] = {}
-    metadatas = [metadata or {} for metadata in moment.snapshot.metadatas(found.keys)]
+    metadatas = [fields_of(metadata or {}) for metadata in moment.snapshot.metadatas(found.keys)]
     for place, metadata in enumerate(metadatas):
         member = tuple(_comparable(metadata.get(key)) for key in plan.group_by)
         groups.setdefault(member, []).append(place)
@@ -222,7 +223,7 @@ def _comparable(value: Any) -> Any:
     what = kind(value)
     if what == "list":
         return (_KINDS.index("list"), tuple(_comparable(element) for element in value))
-    return (len(_KINDS), repr(value)) if what is None else (_KINDS.index(what), value)
+    return ascending(value) if what in SCALAR_KINDS else (len(_KINDS), repr(value))
 
 
 # ── columns ──────────────────────────────────────────────────────────────────────────────────────
@@ -250,4 +251,5 @@ def _columns(plan: Plan) -> list[Column]:
 
 
 def _only(metadata: dict[str, Any], fields: AnyCollection[str]) -> dict[str, Any] | None:
-    return {key: value for key, value in metadata.items() if key in fields} or None
+    found = fields_of(metadata)
+    return {key: value for key, value in found.items() if key in fields} or None

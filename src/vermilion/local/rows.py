@@ -8,13 +8,20 @@ from hashlib import blake2b
 from typing import Any
 from zlib import crc32
 
+from vermilion.times import TIME_TAGS, time_form, time_of_form
 from vermilion.types import TYPE_KEY, SparseVector
+
+
+def _form(value: Any) -> Any:
+    """The form of a value that JSON does not know: a sparse vector, a date, a time."""
+    return value.to_dict() if isinstance(value, SparseVector) else time_form(value)
+
 
 _encoder = json.JSONEncoder(
     ensure_ascii=False,
     allow_nan=False,
     separators=(",", ":"),
-    default=SparseVector.to_dict,  # the only value that JSON does not know
+    default=_form,
 )
 _decoder = json.JSONDecoder()
 
@@ -32,11 +39,22 @@ def decode_metadata(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     metadata: dict[str, Any] = _decoder.raw_decode(text)[0]  # loads also looks for white space
-    if TYPE_KEY in text:
-        for key, value in metadata.items():
-            if isinstance(value, dict):
-                metadata[key] = SparseVector.from_dict(value)
-    return metadata
+    # No key begins like the tag, so a dict with one is such a form.
+    return _read(metadata) if TYPE_KEY in text else metadata
+
+
+def _read(form: dict[str, Any]) -> dict[str, Any]:
+    return {key: _value(value) for key, value in form.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_value(element) for element in value]
+    if not isinstance(value, dict):
+        return value
+    if TYPE_KEY not in value:
+        return _read(value)
+    return time_of_form(value) if value[TYPE_KEY] in TIME_TAGS else SparseVector.from_dict(value)
 
 
 def merge_metadata(stored: str | None, changes: Mapping[str, Any]) -> str | None:

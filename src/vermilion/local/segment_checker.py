@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vermilion.local.index.graph import SealedGraph
 from vermilion.local.index.words import MOST, word_hash, words
 from vermilion.local.segment import Segment, graph_path
 from vermilion.local.snapshot import Keys, SegmentRow, Snapshot
+from vermilion.metadata import fields_of
 from vermilion.types import SparseVector, pages
 from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, OPERATORS, Condition
 
@@ -113,12 +115,14 @@ def _about_metadata(snapshot: Snapshot, keys: Keys) -> list[Condition]:
     """Questions with the values of these records: what equals them, what contains them."""
     asked: dict[tuple[str, type], Condition] = {}
     for metadata in snapshot.metadatas(keys):
-        for field, value in (metadata or {}).items():
+        for field, value in fields_of(metadata or {}).items():
             kind = (field, type(value))
             if isinstance(value, list) and value:
                 asked.setdefault(kind, Condition(field, OPERATORS["$contains"], value[0]))
-            elif isinstance(value, str | int | float | bool):
+            elif isinstance(value, str | int | float | bool | date):
                 asked.setdefault(kind, Condition(field, OPERATORS["$eq"], value))
+            else:
+                asked.setdefault(kind, Condition(field, OPERATORS["$exists"], True))
     return list(asked.values())[: 2 * SAMPLE]
 
 
@@ -140,7 +144,7 @@ def _check_columns(
         some = slots[page]
         metadatas = snapshot.metadatas(segment.keys[some])
         for slot, metadata in zip(some.tolist(), metadatas, strict=True):
-            if mask[slot] != condition.matches((metadata or {}).get):
+            if mask[slot] != condition.matches(fields_of(metadata or {}).get):
                 yield f"segment {segment.name}: {condition.field} of record {segment.keys[slot]}"
                 return
 

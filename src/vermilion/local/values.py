@@ -1,7 +1,7 @@
 """What the metadata columns tell beyond filters: the order of records by their fields, and counts.
 
-Values of different types are ordered bool, number, string. A record without the field, or with a
-list in it, comes last whichever way the order goes.
+Values of different types are ordered bool, number, time, string. A record without the field, or
+with a list in it, comes last whichever way the order goes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.local.index.base import Mask, Slots
-from vermilion.local.index.columns import Part
+from vermilion.local.index.columns import ELEMENTS, SCALARS, Part, value_of
 from vermilion.local.indexer import Moment
 from vermilion.local.snapshot import Keys
 from vermilion.types import Facet, Order, Summary
 from vermilion.where import ascending
-
-_SCALARS = ("bool", "int", "float", "str")
 
 
 def parts(moment: Moment, key: str) -> Iterator[Part]:
@@ -65,7 +63,7 @@ def _column(moment: Moment, allowed: Mask, order: Order) -> tuple[NDArray[Any], 
     found = []
     for part in parts(moment, order.field):
         kept = allowed[part.slots]
-        if part.kind in _SCALARS and kept.any():
+        if part.kind in SCALARS and kept.any():
             found.append(part._replace(slots=part.slots[kept], values=part.values[kept]))
     kinds = {part.kind for part in found}
     numbers = [_numbered(found)[:2]] if len(kinds) > 1 or "str" in kinds else _plain(found)
@@ -93,18 +91,22 @@ def _numbered(found: list[Part]) -> tuple[Slots, NDArray[np.int64], list[Any]]:
     distinct = []
     for part in found:
         codes, inverse = np.unique(part.values, return_inverse=True)
-        terms = codes.tolist() if part.terms is None else [part.terms[c] for c in codes.tolist()]
+        terms = [_term(part, code) for code in codes.tolist()]
         distinct.append((terms, inverse))
-    places: dict[Any, int] = {}
-    ranked = sorted({ascending(term) for terms, _ in distinct for term in terms})
-    for place, value in enumerate(ranked):
-        places[value] = place
+    values = {ascending(term): term for terms, _ in reversed(distinct) for term in terms}
+    ranked = sorted(values)
+    places = {rank: place for place, rank in enumerate(ranked)}
     ranks = [
         np.array([places[ascending(term)] for term in terms], np.int64)[inverse]
         for terms, inverse in distinct
     ]
     slots = np.concatenate([part.slots for part in found])
-    return slots, np.concatenate(ranks), [value for _, value in ranked]
+    return slots, np.concatenate(ranks), [values[rank] for rank in ranked]
+
+
+def _term(part: Part, code: Any) -> Any:
+    """The value that stands in a part as this code."""
+    return value_of(part.kind, code if part.terms is None else part.terms[code])
 
 
 # ── counts ───────────────────────────────────────────────────────────────────────────────────────
@@ -117,22 +119,25 @@ def facets(moment: Moment, allowed: Mask, key: str) -> list[Facet]:
     """
     counts: dict[tuple[int, Any], tuple[Any, int]] = {}
     for part in parts(moment, key):
+        if part.kind not in (*SCALARS, *ELEMENTS):
+            continue
         values = part.values[allowed[part.slots]]
-        for value, count in _counted(values, part.terms):
+        for value, count in _counted(values, part):
             known = counts.get(ascending(value), (value, 0))
             counts[ascending(value)] = known[0], known[1] + count
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1][1], pair[0]))
     return [Facet(*pair) for _, pair in ranked]
 
 
-def _counted(values: NDArray[Any], terms: Sequence[Any] | None) -> Iterator[tuple[Any, int]]:
-    if terms is None:
+def _counted(values: NDArray[Any], part: Part) -> Iterator[tuple[Any, int]]:
+    if part.terms is None:
         found, often = np.unique(values, return_counts=True)
-        yield from zip(found.tolist(), often.tolist(), strict=True)
+        for code, count in zip(found.tolist(), often.tolist(), strict=True):
+            yield _term(part, code), count
         return
-    often = np.bincount(values, minlength=len(terms))
+    often = np.bincount(values, minlength=len(part.terms))
     for number in np.flatnonzero(often).tolist():
-        yield terms[number], int(often[number])
+        yield _term(part, number), int(often[number])
 
 
 # ── sums ─────────────────────────────────────────────────────────────────────────────────────────
@@ -156,7 +161,7 @@ def summaries(moment: Moment, allowed: Mask, key: str, by: str | None) -> list[S
 
 def _groups(moment: Moment, by: str | None) -> tuple[NDArray[np.int64], list[Any]]:
     """The number of the group of each slot, and what each group has in common."""
-    found = [] if by is None else [one for one in parts(moment, by) if one.kind in _SCALARS]
+    found = [] if by is None else [one for one in parts(moment, by) if one.kind in SCALARS]
     found = [part for part in found if len(part.slots)]
     if not found:
         return np.zeros(len(moment.view), np.int64), [None]

@@ -41,8 +41,8 @@ from vermilion.types import (
     WhyNot,
     WriteResult,
 )
-from vermilion.where import And
-from vermilion.wire import care, collections, ranked, records, system
+from vermilion.where import And, Filter, beyond
+from vermilion.wire import care, collections, metadata, ranked, records, system
 from vermilion.wire.fields import U32
 from vermilion.wire.operation import Operation
 from vermilion.wire.system import PreFlight
@@ -214,6 +214,7 @@ class RemoteEngine:
             )
         if batch.clear:
             self._need("clear")
+        self._need("typed", metadata.beyond(batch.metadatas))
         packed = limits.supports_base64_encoding
         return self._ask(verb(address, batch, report=True, packed=packed))
 
@@ -228,6 +229,7 @@ class RemoteEngine:
         """See Engine.delete."""
         if secure:
             self._need("secure")
+        self._need_filter(selection.filter)
         if selection.filter is None and (not selection.ids or limit is not None):
             # Servers want a filter here: one without conditions matches everything.
             selection = Selection(selection.ids, And(()))
@@ -246,10 +248,17 @@ class RemoteEngine:
         """See Engine.get."""
         if order_by:
             self._need("order_by")
+        self._need_filter(selection.filter)
         limit = None if limit is None else min(limit, U32)
         offset = None if offset is None else min(offset, U32)
         asked = records.Get(
-            address, selection, tuple(columns), limit, offset, order_by=tuple(order_by)
+            address,
+            selection,
+            tuple(columns),
+            limit,
+            offset,
+            order_by=tuple(order_by),
+            typed=True,
         )
         return self._ask(asked)
 
@@ -281,18 +290,22 @@ class RemoteEngine:
             self._need("exact")
         elif effort != USUAL:
             self._need("recall")
-        asked = records.Query(address, vectors, min(k, U32), selection, effort, tuple(columns))
+        self._need_filter(selection.filter)
+        asked = records.Query(
+            address, vectors, min(k, U32), selection, effort, tuple(columns), typed=True
+        )
         return self._ask(asked)
 
     def search(self, address: Address, searches: Sequence[Search]) -> list[Ranked]:
         """See Engine.search."""
-        from vermilion.plans import DOCUMENT, SCORE, leaves  # with classes few programs need
+        from vermilion.plans import DOCUMENT, SCORE, filter_of, leaves  # with many classes
 
         for search in searches:
+            self._need_filter(filter_of(search))
             if any(leaf.key == DOCUMENT for leaf in leaves(search.parts()[1])):
                 self._need("keywords")
         scored = [one.select(*one.parts()[4].keys, SCORE) for one in searches]
-        return self._ask(ranked.Search(address, tuple(scored)))
+        return self._ask(ranked.Search(address, tuple(scored), typed=True))
 
     def facets(
         self, address: Address, keys: Sequence[str], selection: Selection = EVERYTHING
@@ -390,13 +403,17 @@ class RemoteEngine:
         self._need(operation.route.path.rpartition("/")[2])
         return self._ask(operation)
 
-    def _need(self, what: str) -> None:
-        """Raises UnsupportedError unless the server can do this."""
-        if not self._can(what):
+    def _need(self, what: str, why: str | None = "") -> None:
+        """Raises UnsupportedError unless the server can do this; None as the why needs nothing."""
+        if why is not None and not self._can(what):
             raise UnsupportedError(
-                f"The server at {self._transport.target.url} cannot do {what!r}: it is one of "
-                "Chroma, and only Vermilion's can"
+                f"The server at {self._transport.target.url} cannot do {what!r}"
+                f"{f' ({why})' if why else ''}: it is one of Chroma, and only Vermilion's can"
             )
+
+    def _need_filter(self, filter: Filter | None) -> None:
+        """Raises UnsupportedError for a filter that the server would not understand."""
+        self._need("filters", None if filter is None else beyond(filter))
 
     def _can(self, what: str) -> bool:
         if self._extensions is None:

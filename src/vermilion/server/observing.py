@@ -140,7 +140,10 @@ def _conditions(filter: Any) -> list[str]:
     """Fields and operators: operands may be nobody's business."""
     from vermilion.where import conditions
 
-    return [f"{one.field} {one.operator.name}" for one in conditions(filter)][:20]
+    return [
+        f"{'not ' if one.operator.is_inverted else ''}{one.field} {one.operator.name}"
+        for one in conditions(filter)
+    ][:20]
 
 
 # ── metrics ──────────────────────────────────────────────────────────────────────────────────────

@@ -27,11 +27,13 @@ from vermilion.wire.records import QUESTION, Question, read_question
 _OBJECT: Form = {"type": "object"}
 
 # The routes, by their last step, and the fields of bodies that Chroma's servers do not know;
-# "keywords" is a search for a text's words.
+# "keywords" is a search for a text's words, "filters" what filters have beyond Chroma's, and
+# "typed" also tells that metadata may hold times, dicts and any lists.
 EXTENSIONS = frozenset(
     {
-        "check", "clear", "compact", "count", "exact", "explain", "extensions", "facets", "flush",
-        "keywords", "order_by", "recall", "report", "secure", "stats", "summarize", "why_not",
+        "check", "clear", "compact", "count", "exact", "explain", "extensions", "facets",
+        "filters", "flush", "keywords", "order_by", "recall", "report", "secure", "stats",
+        "summarize", "typed", "why_not",
     }
 )  # fmt: skip
 

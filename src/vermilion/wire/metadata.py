@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
+from vermilion.metadata import MAX_NESTING, check_field_value, check_key, fields_of
 from vermilion.names import check_collection_metadata
-from vermilion.records import check_key, check_value
+from vermilion.operators import INT64
+from vermilion.times import TIME_TAGS, time_of_form
 from vermilion.types import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY, SparseVector
-from vermilion.where import INT64
-from vermilion.wire.fields import Form, Kind, mismatch
+from vermilion.wire.fields import FLAG, Field, Form, Kind, mismatch
+
+# The tag of a dict that would be taken for a sparse vector without it.
+MAP = "map"
 
 _VALUE = "a string, number, boolean, list of one of them, or sparse vector"
+_FIELD = "a string, number, boolean, list of them, map, or tagged time or sparse vector"
 _SCALARS: list[Form] = [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]
 _SPARSE: Form = {
     "type": "object",
@@ -24,29 +30,49 @@ _SPARSE: Form = {
     },
     "required": ["indices", "values"],
 }
+_TIME: Form = {
+    "type": "object",
+    "properties": {TYPE_KEY: {"enum": [*TIME_TAGS]}, "value": {"type": "string"}},
+    "required": [TYPE_KEY, "value"],
+    "additionalProperties": False,
+}
+_MAP: Form = {"type": "object", "description": "Fields as those around it; not in Chroma's API."}
+TYPED = Field(
+    "typed", FLAG, "Answer metadata as they are stored, not as Chroma's clients understand them.",
+    nullable=False, default=False, ours=True,
+)  # fmt: skip
 
 
-def _schema(optional: bool) -> Form:
-    values = [*_SCALARS, {"type": "array", "items": {"anyOf": _SCALARS}}, _SPARSE]
+def _schema(optional: bool, ours: bool) -> Form:
+    items = [*_SCALARS, _TIME] if ours else _SCALARS
+    values = [*_SCALARS, {"type": "array", "items": {"anyOf": items}}, _SPARSE]
+    values += [_TIME, _MAP] if ours else []
     nulls = [{"type": "null"}] if optional else []
     return {"type": "object", "additionalProperties": {"anyOf": values + nulls}}
 
 
-def _kind(optional: bool) -> Kind:
-    """The kind of one metadata map; in an `optional` one null values are kept."""
+def _kind(optional: bool, *, ours: bool = False) -> Kind:
+    """The kind of one metadata map; in an `optional` one null values are kept.
+
+    With `ours` it may hold what the records of Chroma do not.
+    """
+    read = _field if ours else _value
 
     def check(value: Any, at: str) -> Any:
         if not isinstance(value, dict):
             raise mismatch(at, value, "a map")
-        read = {key: _value(one, f"{at}.{key}", optional) for key, one in value.items()}
-        return {key: one for key, one in read.items() if one != []}
+        found = {
+            key: None if one is None and optional else read(one, f"{at}.{key}")
+            for key, one in value.items()
+        }
+        return found if ours else {key: one for key, one in found.items() if one != []}
 
-    return Kind(check, _schema(optional))
+    return Kind(check, _schema(optional, ours))
 
 
 def _kinds(optional: bool) -> Kind:
-    """The kind of a list of metadata maps or nulls."""
-    one = _kind(optional)
+    """The kind of a list of metadata maps of records, or nulls."""
+    one = _kind(optional, ours=True)
 
     def check(value: Any, at: str) -> Any:
         if not isinstance(value, list):
@@ -60,19 +86,20 @@ def _kinds(optional: bool) -> Kind:
     return Kind(check, {"type": "array", "items": cell})
 
 
-def _value(value: Any, at: str, optional: bool) -> Any:
+def _scalar(value: Any, at: str, expected: str) -> Any:
     kind = type(value)
     if kind is str or kind is float or kind is bool:
         return value
     if kind is int:
         return value if value in INT64 else float(value)
-    if kind is list:
+    raise mismatch(at, value, expected)
+
+
+def _value(value: Any, at: str) -> Any:
+    """A value as the metadata of collections have them."""
+    if type(value) is list:
         return _list(value, at)
-    if kind is dict:
-        return _sparse(value, at)
-    if not optional:
-        raise mismatch(at, value, _VALUE)
-    return None
+    return _sparse(value, at) if type(value) is dict else _scalar(value, at, _VALUE)
 
 
 def _list(value: list[Any], at: str) -> list[Any]:
@@ -93,7 +120,44 @@ def _sparse(value: Form, at: str) -> Form | SparseVector:
     try:
         return SparseVector(value["indices"], value["values"], value.get("tokens"))
     except ArgumentValueError:
-        return value
+        return value | {TYPE_KEY: tag}
+
+
+# ── fields of records ────────────────────────────────────────────────────────────────────────────
+
+
+def _field(value: Any, at: str, depth: int = 0) -> Any:
+    """A value as the metadata of records have them."""
+    if type(value) is list:
+        return [_element(one, f"{at}[{place}]") for place, one in enumerate(value)]
+    if type(value) is not dict:
+        return _scalar(value, at, _FIELD)
+    tag = value.get(TYPE_KEY)
+    if tag in TIME_TAGS:
+        return _time(value, at)
+    if not depth and (tag == SPARSE_VECTOR_TYPE_VALUE or _may_be_sparse(value)):
+        return _sparse(value, at)
+    if tag not in (None, MAP) or (tag is None and TYPE_KEY in value) or depth >= MAX_NESTING:
+        raise mismatch(at, value, _FIELD)
+    return {
+        key: _field(one, f"{at}.{key}", depth + 1) for key, one in value.items() if key != TYPE_KEY
+    }
+
+
+def _may_be_sparse(value: Mapping[str, Any]) -> bool:
+    """Whether a dict without a tag is taken for a sparse vector."""
+    return TYPE_KEY not in value and isinstance(value.get("indices"), list) and "values" in value
+
+
+def _element(value: Any, at: str) -> Any:
+    return _time(value, at) if type(value) is dict else _scalar(value, at, _FIELD)
+
+
+def _time(value: Form, at: str) -> date:
+    try:
+        return time_of_form(value)
+    except InvalidArgumentError:
+        raise mismatch(at, value, "a tagged date or datetime in ISO 8601") from None
 
 
 OF_RECORDS = _kinds(optional=False)
@@ -115,7 +179,7 @@ def _checked(metadata: Form, place: int) -> Form:
         check_key(key, told)
         if type(value) is dict:
             try:
-                check_value(key, value | {TYPE_KEY: SPARSE_VECTOR_TYPE_VALUE})
+                check_field_value(key, value)
             except InvalidArgumentError as error:
                 raise InvalidArgumentError(f"{told}: {error}") from None
     return metadata
@@ -130,10 +194,93 @@ def checked_of_collection(metadata: Form | None, field: str) -> Form | None:
         raise InvalidArgumentError(text.split(": expected a non-empty")[0]) from None
 
 
+# ── answers, and what a client sends ─────────────────────────────────────────────────────────────
+
+
+def write(
+    metadatas: Sequence[Mapping[str, Any] | None] | None, *, typed: bool = True
+) -> list[Any] | None:
+    """Metadata as they are sent: as they are stored, or as Chroma's clients understand them."""
+    if metadatas is None:
+        return None
+    form = _typed if typed else _plain
+    return [None if one is None else form(one) for one in metadatas]
+
+
+def _typed(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    if dict not in map(type, metadata.values()):
+        return metadata
+    return {
+        key: {TYPE_KEY: MAP, **one} if type(one) is dict and _may_be_sparse(one) else one
+        for key, one in metadata.items()
+    }
+
+
+_SIMPLE = {str, int, float, bool, SparseVector}
+
+
+def _plain(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Fields by path, times as text, lists of one type; clients break where they find others."""
+    if set(map(type, metadata.values())) <= _SIMPLE:
+        return metadata
+    form = {
+        key: _plain_list(one) if isinstance(one, list) else _plain_scalar(one)
+        for key, one in fields_of(metadata).items()
+        if type(one) is not dict and one != []
+    }
+    return form or None
+
+
+def _plain_scalar(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _plain_list(values: list[Any]) -> list[Any]:
+    kinds = set(map(type, values))
+    if kinds == {int, float}:
+        return [float(one) for one in values]
+    if len(kinds) == 1:
+        return [_plain_scalar(one) for one in values]
+    return [_text(one) for one in values]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(_plain_scalar(value))
+
+
 def read(metadata: Form | None) -> Form | None:
-    """Metadata that an answer holds; tagged maps become SparseVector."""
+    """Metadata that an answer holds; tagged maps become what they stand for."""
     if metadata is not None:
         for key, value in metadata.items():
-            if type(value) is dict and value.get(TYPE_KEY) == SPARSE_VECTOR_TYPE_VALUE:
-                metadata[key] = SparseVector.from_dict(value)
+            if type(value) in (dict, list):
+                metadata[key] = read_value(value)
     return metadata
+
+
+def read_value(value: Any) -> Any:
+    """A value that an answer holds."""
+    if type(value) is list:
+        return [read_value(one) for one in value] if dict in map(type, value) else value
+    if type(value) is not dict:
+        return value
+    tag = value.get(TYPE_KEY)
+    if tag == SPARSE_VECTOR_TYPE_VALUE:
+        return SparseVector.from_dict(value)
+    if tag in TIME_TAGS:
+        return time_of_form(value)
+    return {key: read_value(one) for key, one in value.items() if key != TYPE_KEY}
+
+
+def beyond(metadatas: Iterable[Mapping[str, Any] | None] | None) -> str | None:
+    """The first value that Chroma's servers do not store, in words."""
+    for metadata in metadatas or ():
+        for key, value in (metadata or {}).items():
+            if isinstance(value, dict | date):
+                return f"a {type(value).__name__} in {key!r}"
+            if isinstance(value, list) and len(set(map(type, value))) != 1:
+                return f"{'a mixed' if value else 'an empty'} list in {key!r}"
+            if isinstance(value, list) and isinstance(value[0], date):
+                return f"times in {key!r}"
+    return None

@@ -12,6 +12,7 @@ from vermilion.engine import EVERYTHING, Engine, Selection
 from vermilion.errors import ArgumentTypeError, InvalidArgumentError, UnprocessableError
 from vermilion.types import Facet, Ranked, ReadLevel, Summary
 from vermilion.where import INT64
+from vermilion.wire import metadata
 from vermilion.wire.fields import (
     ANYTHING,
     OBJECT,
@@ -67,6 +68,7 @@ class Search(OnCollection[list[Ranked]]):
     """The answer to each search."""
 
     searches: tuple[Request, ...]
+    typed: bool = False  # as the answer has the metadata
 
     route = Route(
         "POST", f"{COLLECTION}/search", "Scored records, by any expression of ranks", "read",
@@ -77,20 +79,22 @@ class Search(OnCollection[list[Ranked]]):
                 "read_level", one_of(tuple(level.value for level in ReadLevel)),
                 "Accepted for Chroma's clients: every read sees all that was written.",
             ),
+            metadata.TYPED,
         ),
         safe=True,
     )  # fmt: skip
 
     def body(self) -> Form:
         """See Operation."""
-        return {"searches": [one.to_dict() for one in self.searches]}
+        form = {"searches": [one.to_dict() for one in self.searches]}
+        return form | ({"typed": True} if self.typed else {})
 
     @classmethod
     def decode(cls, received: Received) -> Self:
         """See Operation."""
         forms = received.body["searches"]
         searches = (_read(form, f"searches[{place}]") for place, form in enumerate(forms))
-        return cls(address_of(received.path), tuple(searches))
+        return cls(address_of(received.path), tuple(searches), received.body["typed"])
 
     def perform(self, engine: Engine) -> list[Ranked]:
         """See Operation."""
@@ -105,6 +109,7 @@ class Search(OnCollection[list[Ranked]]):
         form: Form = {"ids": [one.records.ids for one in answer]}
         for column, name in NAMES.items():
             form[name] = [getattr(one.records, column) for one in answer]
+        form["metadatas"] = [metadata.write(one, typed=self.typed) for one in form["metadatas"]]
         if not any(form["uris"]):  # which no client of Chroma knows
             del form["uris"]
         form["scores"] = [
@@ -198,7 +203,10 @@ class Facets(OnCollection[list[list[Facet]]]):
 
     def from_json(self, form: Any) -> list[list[Facet]]:
         """See Operation."""
-        return [[Facet(**facet) for facet in facets] for facets in form]
+        return [
+            [Facet(metadata.read_value(facet["value"]), facet["count"]) for facet in facets]
+            for facets in form
+        ]
 
 
 @dataclass(frozen=True)
@@ -241,9 +249,9 @@ class Summarize(OnCollection[list[Summary]]):
     def from_json(self, form: Any) -> list[Summary]:
         """See Operation."""
         return [
-            Summary(**summary | {"sum": int(sum) if isinstance(sum, str) else sum})
+            Summary(**summary | {"sum": int(sum) if isinstance(sum, str) else sum, "value": value})
             for summary in form
-            for sum in (summary["sum"],)
+            for sum, value in ((summary["sum"], metadata.read_value(summary["value"])),)
         ]
 
 

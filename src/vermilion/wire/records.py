@@ -301,10 +301,14 @@ class Get(OnCollection[Records]):
     offset: int | None = None
     include: tuple[str, ...] | None = None  # as the answer repeats it; None: the columns' names
     order_by: tuple[Order, ...] = ()
+    typed: bool = False  # as the answer has the metadata
 
     route = Route(
         "POST", f"{COLLECTION}/get", "Records by ids, by filter, by page", "read", _columns(),
-        body=(*SELECTION, LIMIT, OFFSET, _ORDER_BY, _include(("documents", "metadatas"))),
+        body=(
+            *SELECTION, LIMIT, OFFSET, _ORDER_BY, metadata.TYPED,
+            _include(("documents", "metadatas")),
+        ),
         safe=True,
     )  # fmt: skip
 
@@ -313,7 +317,7 @@ class Get(OnCollection[Records]):
         form = write_selection(self.selection)
         form |= {"limit": self.limit, "offset": self.offset, "include": self._named()}
         names = [f"-{one.field}" if one.descending else one.field for one in self.order_by]
-        return form | ({"order_by": names} if names else {})
+        return form | ({"order_by": names} if names else {}) | _asked(typed=self.typed)
 
     def _named(self) -> list[str]:
         return include_of(self.columns) if self.include is None else [*self.include]
@@ -331,6 +335,7 @@ class Get(OnCollection[Records]):
             body["offset"],
             include,
             tuple(check_order(body["order_by"] or [])),
+            body["typed"],
         )
 
     def perform(self, engine: Engine) -> Records:
@@ -341,7 +346,7 @@ class Get(OnCollection[Records]):
 
     def to_json(self, answer: Records) -> Any:
         """See Operation."""
-        return write_records(answer, self._named())
+        return write_records(answer, self._named(), typed=self.typed)
 
     def from_json(self, form: Any) -> Records:
         """See Operation."""
@@ -395,16 +400,18 @@ class Query(Question[list[Hits]]):
 
     columns: tuple[Column, ...] = ()
     include: tuple[str, ...] | None = None  # as for Get; distances are added
+    typed: bool = False  # as for Get
 
     route = Route(
         "POST", f"{COLLECTION}/query", "The nearest records to each of some vectors", "read",
         _columns("distances"),
-        body=(*QUESTION, _include(("documents", "metadatas", "distances"))), safe=True,
+        body=(*QUESTION, metadata.TYPED, _include(("documents", "metadatas", "distances"))),
+        safe=True,
     )  # fmt: skip
 
     def body(self) -> Form:
         """See Operation."""
-        return super().body() | {"include": self._named()}
+        return super().body() | {"include": self._named()} | _asked(typed=self.typed)
 
     def _named(self) -> list[str]:
         if self.include is not None:
@@ -414,8 +421,10 @@ class Query(Question[list[Hits]]):
     @classmethod
     def decode(cls, received: Received) -> Self:
         """See Operation."""
-        include = tuple(received.body["include"])
-        return cls(**read_question(received), columns=columns_of(include), include=include)
+        include, typed = tuple(received.body["include"]), received.body["typed"]
+        return cls(
+            **read_question(received), columns=columns_of(include), include=include, typed=typed
+        )
 
     def perform(self, engine: Engine) -> list[Hits]:
         """See Operation."""
@@ -428,7 +437,7 @@ class Query(Question[list[Hits]]):
 
     def to_json(self, answer: list[Hits]) -> Any:
         """See Operation."""
-        return write_hits(answer, self._named())
+        return write_hits(answer, self._named(), typed=self.typed)
 
     def from_json(self, form: Any) -> list[Hits]:
         """See Operation."""

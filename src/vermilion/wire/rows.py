@@ -12,7 +12,15 @@ from vermilion.engine import Column, Selection
 from vermilion.errors import InvalidArgumentError
 from vermilion.records import Batch
 from vermilion.types import Hits, Records
-from vermilion.where import And, Condition, Filter, both, parse_where, parse_where_document
+from vermilion.where import (
+    And,
+    Condition,
+    Filter,
+    both,
+    expression,
+    parse_where,
+    parse_where_document,
+)
 from vermilion.wire import metadata
 from vermilion.wire.fields import COUNT, OBJECT, TEXTS, Field, Form
 from vermilion.wire.vectors import unpack, write_some
@@ -27,7 +35,7 @@ def write_batch(batch: Batch, *, packed: bool) -> Form:
         "embeddings": None,
         "documents": batch.documents,
         "uris": batch.uris,
-        "metadatas": batch.metadatas,
+        "metadatas": metadata.write(batch.metadatas),
     }
     if batch.vectors is not None:
         form["embeddings"] = write_some(batch.vectors, batch.has_vector, packed)
@@ -142,7 +150,7 @@ def write_selection(selection: Selection) -> Form:
 def write_filter(filter: Filter) -> Form:
     """A filter as the dict that is read as this filter."""
     if isinstance(filter, Condition):
-        return {filter.field: {filter.operator.name: filter.operand}}
+        return {filter.field: expression(filter)}
     return {"$and" if isinstance(filter, And) else "$or": [write_filter(p) for p in filter.parts]}
 
 
@@ -166,11 +174,14 @@ def read_filters(where: Form | None, where_document: Form | None) -> Filter | No
 
 def _parsed(parse: Any, form: Form, problem: str) -> Filter:
     try:
-        found: Filter = parse(form, 0)
+        found: Filter = parse(form, 0, implicit=False)
     except InvalidArgumentError as error:
-        if str(error).startswith("Regex"):  # Chroma's server tells what is wrong with a pattern
+        told = str(error)
+        if told.startswith("Regex"):  # Chroma's server tells what is wrong with a pattern
             raise
-        raise InvalidArgumentError(problem) from error
+        # Chroma's says no more than this; what stands at a place of the filter may be told.
+        at_a_place = told.startswith(("where.", "where_document."))
+        raise InvalidArgumentError(f"{problem}: {told}" if at_a_place else problem) from error
     return found
 
 
@@ -196,14 +207,17 @@ def columns_of(include: Collection[str]) -> tuple[Column, ...]:
     return tuple(column for column, name in NAMES.items() if name in include)
 
 
-def write_records(records: Records, include: list[str]) -> Form:
-    """The columns of the records; those that were not asked for are null."""
+def write_records(records: Records, include: list[str], *, typed: bool) -> Form:
+    """The columns of the records; those that were not asked for are null.
+
+    `typed` has metadata as they are stored, see `metadata.write`.
+    """
     return {
         "ids": records.ids,
         "embeddings": records.vectors,
         "documents": records.documents,
         "uris": records.uris,
-        "metadatas": records.metadatas,
+        "metadatas": metadata.write(records.metadatas, typed=typed),
         "include": include,
     }
 
@@ -220,12 +234,14 @@ def read_records(form: Form) -> Records:
     )
 
 
-def write_hits(hits: list[Hits], include: list[str]) -> Form:
+def write_hits(hits: list[Hits], include: list[str], *, typed: bool) -> Form:
     """As `write_records`, with one inner list for each query."""
     form: Form = {"ids": [hit.records.ids for hit in hits]}
     for column, name in NAMES.items():
         asked = name in include
         form[name] = [getattr(hit.records, column) for hit in hits] if asked else None
+    if form["metadatas"] is not None:
+        form["metadatas"] = [metadata.write(one, typed=typed) for one in form["metadatas"]]
     form["distances"] = [hit.distances for hit in hits] if "distances" in include else None
     return form | {"include": include}
 

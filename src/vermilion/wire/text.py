@@ -6,9 +6,11 @@ arrays are written as the shortest text that reads back as the same float32.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from vermilion.errors import InvalidArgumentError
+from vermilion.times import time_form
 from vermilion.types import SparseVector
 
 
@@ -17,6 +19,7 @@ def dumps(value: object) -> bytes:
     import orjson  # programs that speak to no server and are none do not need it
 
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
+    options |= orjson.OPT_PASSTHROUGH_DATETIME
     return orjson.dumps(value, default=_plain, option=options)
 
 
@@ -33,4 +36,6 @@ def loads(body: bytes) -> Any:
 def _plain(value: object) -> object:
     if isinstance(value, SparseVector):
         return value.to_dict()
+    if isinstance(value, date):
+        return time_form(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")

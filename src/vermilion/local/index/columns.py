@@ -1,10 +1,12 @@
 """The metadata columns: which slots match a condition, without asking the store.
 
-A key has a column for each kind of value that it has: "str", "int", "float" and "bool", and for the
-elements of lists "[str]", "[int]", "[float]" and "[bool]". A condition becomes questions to these
-columns; `SealedColumns` answers the same questions from a file. The columns here are in memory and
-grow. Most are two parallel arrays, ascending slots and values, so a key that few records have
-costs little.
+A key has a column for each kind of value that it has: "str", "int", "float", "bool", and for times,
+as moments, "date", "datetime" and "instant"; for the distinct elements of lists "[str]", "[int]"
+and so on, and for their lengths "[]"; "{}" tells where there is a dict or a sparse vector. Fields
+of dicts in dicts are keys of their own. A condition becomes questions to these columns;
+`SealedColumns` answers the same questions from a file. The columns here are in memory and grow.
+Most are two parallel arrays, ascending slots and values, so a key that few records have costs
+little.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,6 +23,9 @@ from numpy.typing import NDArray
 
 from vermilion.local.index.base import Change, Growable, Mask, Slots
 from vermilion.local.snapshot import Snapshot
+from vermilion.metadata import SCALAR_TYPES, fields_of
+from vermilion.operators import Operator, moment, pattern
+from vermilion.times import TIME_KINDS, at_microseconds, microseconds, time_kind
 from vermilion.types import pages
 from vermilion.where import Condition
 
@@ -63,11 +69,10 @@ class Columns:
     def append(self, first: int, metadatas: Iterable[Mapping[str, Any] | None]) -> None:
         """Adds the metadata of new slots, from `first` on."""
         for (key, kind), (slots, values) in _pairs(first, metadatas).items():
-            if kind in _COLUMN_OF:  # sparse vectors have an index of their own
-                columns = self._keys.setdefault(key, {})
-                column = columns[kind] if kind in columns else _COLUMN_OF[kind]()
-                column.append(slots, values)
-                columns[kind] = column
+            columns = self._keys.setdefault(key, {})
+            column = columns[kind] if kind in columns else _COLUMN_OF[kind]()
+            column.append(slots, values)
+            columns[kind] = column
 
     def matches(self, condition: Condition, length: int) -> Mask:
         """Which of the first `length` slots match; a negated operator gives the complement."""
@@ -76,7 +81,7 @@ class Columns:
         for kind, compare, operand in questions(condition):
             if kind in columns:
                 columns[kind].mark(mask, compare, operand)
-        return ~mask if condition.operator.negated else mask
+        return ~mask if is_complement(condition) else mask
 
     def parts(self, key: str, length: int) -> Iterator[Part]:
         """The values of a key in the first `length` slots; a list has several."""
@@ -88,23 +93,52 @@ class Columns:
         return iter(sorted(self._keys.items()))
 
 
-def _pairs(
-    first: int, metadatas: Iterable[Mapping[str, Any] | None]
-) -> dict[tuple[str, str], tuple[list[int], list[Any]]]:
+_Pairs = dict[tuple[str, str], tuple[list[int], list[Any]]]
+
+
+def _pairs(first: int, metadatas: Iterable[Mapping[str, Any] | None]) -> _Pairs:
     """Slots and values by key and kind. A list counts as its distinct elements."""
-    pairs: dict[tuple[str, str], tuple[list[int], list[Any]]] = {}
+    pairs: _Pairs = {}
     for slot, metadata in enumerate(metadatas, first):
-        for key, value in (metadata or {}).items():
-            if isinstance(value, list):
-                for kind, element in {(type(element), element) for element in value}:
-                    slots, values = pairs.setdefault((key, f"[{kind.__name__}]"), ([], []))
-                    slots.append(slot)
-                    values.append(element)
-            else:
+        for key, value in fields_of(metadata or {}).items():
+            if type(value) in SCALAR_TYPES:
                 slots, values = pairs.setdefault((key, type(value).__name__), ([], []))
                 slots.append(slot)
                 values.append(value)
+            elif isinstance(value, list):
+                found = {(_kind_of(one), _kept(one)) for one in value}
+                for kind, element in (
+                    *((f"[{kind}]", one) for kind, one in found),
+                    ("[]", len(value)),
+                ):
+                    slots, values = pairs.setdefault((key, kind), ([], []))
+                    slots.append(slot)
+                    values.append(element)
+            elif value is not None:
+                slots, values = pairs.setdefault((key, _kind_of(value)), ([], []))
+                slots.append(slot)
+                values.append(_kept(value))
     return pairs
+
+
+def _kind_of(value: Any) -> str:
+    """The kind of column that a value, or an element of a list, is kept in."""
+    if type(value) in SCALAR_TYPES:
+        return type(value).__name__
+    return time_kind(value) if isinstance(value, date) else "{}"
+
+
+def _kept(value: Any) -> Any:
+    """What is kept of a value: of a time its moment, of a dict or a vector that it is there."""
+    if type(value) in SCALAR_TYPES:
+        return value
+    return microseconds(value) if isinstance(value, date) else True
+
+
+def value_of(kind: str, kept: Any) -> Any:
+    """The value of which a column of this kind keeps so much."""
+    kind = kind.strip("[]")
+    return at_microseconds(kind, kept) if kind in TIME_KINDS else kept
 
 
 class Column:
@@ -159,8 +193,13 @@ class Strings:
         codes = self._codes
         self._column.append(slots, [codes.setdefault(value, len(codes)) for value in values])
 
-    def mark(self, mask: Mask, compare: Compare, operand: str) -> None:
-        """Sets the slots that have the string."""
+    def mark(self, mask: Mask, compare: Compare, operand: Any) -> None:
+        """Sets the slots that have the string, or one of those for which the comparison holds."""
+        if compare is not operator.eq:
+            slots, codes = self._column.arrays(len(mask))  # before the terms, which may grow
+            hits = compare(list(self._codes), operand)
+            mask[slots[hits[codes]]] = True
+            return
         code = self._codes.get(operand)
         if code is not None:
             self._column.mark(mask, compare, code)
@@ -224,19 +263,38 @@ _COLUMN_OF: dict[str, Callable[[], AnyColumn]] = {
     "float": partial(Column, np.float64),
     "bool": partial(Column, np.bool_),
     **dict.fromkeys(("[str]", "[int]", "[float]", "[bool]"), Elements),
+    **dict.fromkeys(TIME_KINDS, partial(Column, np.int64)),
+    **dict.fromkeys((f"[{kind}]" for kind in TIME_KINDS), Elements),
+    "[]": partial(Column, np.int64),
+    "{}": partial(Column, np.bool_),
 }
+# A file has places in this list: new kinds come last.
 KINDS = tuple(_COLUMN_OF)
+ELEMENTS = tuple(kind for kind, column in _COLUMN_OF.items() if column is Elements)
+# Where a slot has a value, it is in one of these.
+_ANY = tuple(kind for kind in KINDS if kind not in ELEMENTS)
+# Values that records are ordered by, and counted.
+SCALARS = ("bool", "int", "float", *TIME_KINDS, "str")
 
 
 # ── what a condition asks ────────────────────────────────────────────────────────────────────────
 
 
 class Question(NamedTuple):
-    """Which values of this kind compare so with the operand? All but numbers: which are equal?"""
+    """Which values of this kind compare so with the operand? Of elements: which are equal?
+
+    Comparisons other than equality take all terms of strings and bools at once.
+    """
 
     kind: str
     compare: Compare
     operand: Any
+
+
+def is_complement(condition: Condition) -> bool:
+    """Whether the slots that match are all those but the answers to the questions."""
+    absent = condition.operator.family == "exists" and not condition.operand
+    return condition.operator.negated != absent
 
 
 def questions(condition: Condition) -> Iterator[Question]:
@@ -245,20 +303,43 @@ def questions(condition: Condition) -> Iterator[Question]:
     No slot is in two of the answers.
     """
     row, operand = condition.operator, condition.operand
-    if row.family == "element":
-        yield Question(f"[{type(operand).__name__}]", operator.eq, operand)
-        return
-    operands = operand if row.family == "member" else [operand]
-    for text in {one for one in operands if isinstance(one, str)}:
-        yield Question("str", operator.eq, text)
+    match row.family:
+        case "element":
+            yield Question(f"[{_kind_of(operand)}]", operator.eq, _kept(operand))
+        case "exists":
+            yield from (Question(kind, _always, None) for kind in _ANY)
+        case "size":
+            yield Question("[]", operator.eq, operand)
+        case "regex":
+            yield Question("str", _matching, row.pattern(operand))
+        case _:
+            yield from _compared(row, operand if row.family == "member" else [operand])
+
+
+def _compared(row: Operator, operands: list[Any]) -> Iterator[Question]:
+    """Which scalars are equal to one of the operands, or compare so with the only one?"""
+    texts = {one for one in operands if isinstance(one, str)}
+    if row.family != "compare":  # strings have no order
+        yield from (Question("str", operator.eq, text) for text in texts)
     for truth in {one for one in operands if isinstance(one, bool)}:
         yield Question("bool", operator.eq, truth)
-    numbers = [one for one in operands if not isinstance(one, str | bool)]
+    numbers = [one for one in operands if type(one) in (int, float)]
     if row.family == "member":
         yield from _among(numbers)
     elif numbers:
-        yield Question("int", *int_bound(row.compare, operand))
-        yield Question("float", *float_bound(row.compare, operand))
+        yield Question("int", *int_bound(row.compare, numbers[0]))
+        yield Question("float", *float_bound(row.compare, numbers[0]))
+    moments = [at for one in operands if (at := moment(one)) is not None]
+    if row.family == "member" and moments:
+        yield from (Question(kind, _is_in, np.array(moments)) for kind in TIME_KINDS)
+    elif moments:
+        yield from (Question(kind, row.compare, moments[0]) for kind in TIME_KINDS)
+
+
+def _matching(terms: Sequence[str], text: str) -> NDArray[np.bool_]:
+    """Which strings match a pattern."""
+    matches = pattern(text).is_match
+    return np.fromiter(map(matches, terms), np.bool_, len(terms))
 
 
 def _among(numbers: list[int | float]) -> Iterator[Question]:
@@ -283,11 +364,11 @@ def _is_in(values: NDArray[Any], operands: NDArray[Any]) -> NDArray[np.bool_]:
 # the column's own type that cuts at the same place is exact.
 
 
-def _never(values: NDArray[Any], operand: object) -> NDArray[np.bool_]:
+def _never(values: Sequence[Any] | NDArray[Any], operand: object) -> NDArray[np.bool_]:
     return np.zeros(len(values), np.bool_)
 
 
-def _always(values: NDArray[Any], operand: object) -> NDArray[np.bool_]:
+def _always(values: Sequence[Any] | NDArray[Any], operand: object) -> NDArray[np.bool_]:
     return np.ones(len(values), np.bool_)
 
 

@@ -16,9 +16,10 @@ keys open as fast as one:
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, overload
 
 import numpy as np
@@ -35,15 +36,17 @@ from vermilion.local.index.columns import (
     Compare,
     Part,
     Question,
+    is_complement,
     questions,
 )
+from vermilion.times import TIME_KINDS
 from vermilion.where import Condition
 
 # Columns share a pack up to this length. What a query first touches is checksummed by the pack:
 # 0.15 ms a megabyte.
 PACK_BYTES = 2**20
 DTYPES = ("|u1", "|b1", "|i1", "<i2", "<i4", "<i8", "<f8", "<u4")
-NUMBERS = ("int", "float")
+NUMBERS = ("int", "float", *TIME_KINDS, "[]")
 TEXTS = ("str", "[str]")
 
 Array = NDArray[Any]
@@ -70,16 +73,19 @@ class SealedColumns:
         for question, column in self._asked(condition):
             column.mark(mask[: self._rows], question.compare, question.operand)
         mask = mask[:length]
-        return ~mask if condition.operator.negated else mask
+        return ~mask if is_complement(condition) else mask
 
     def estimate(self, condition: Condition) -> int:
-        """At most so many slots match. Exact, but for conditions on numbers."""
+        """At most so many slots match. Exact for what asks which terms are equal."""
         most = least = 0
         for question, column in self._asked(condition):
+            if isinstance(column, Terms) and question.compare is not operator.eq:
+                most = self._rows
+                continue
             count = column.most(question.operand)
             most += count
             least += 0 if question.kind in NUMBERS else count
-        return self._rows - least if condition.operator.negated else most
+        return self._rows - least if is_complement(condition) else min(most, self._rows)
 
     def parts(self, key: str) -> Iterator[Part]:
         """The values of a key; a list has several."""
@@ -170,12 +176,25 @@ class Terms:
         self._places = places
 
     def mark(self, mask: Mask, compare: Compare, operand: Any) -> None:
-        """Sets the slots that have the term; equality is all that terms are asked for."""
+        """Sets the slots that have the term, or one of those for which the comparison holds."""
+        if compare is not operator.eq:
+            self._mark_all(mask, np.flatnonzero(compare(self._terms, operand)))
+            return
         places = self._find(operand)
         if len(places) > words(self._rows):
             mask |= from_bits(places, self._rows)
         else:
             mask[places] = True
+
+    def _mark_all(self, mask: Mask, terms: NDArray[np.int64]) -> None:
+        starts: NDArray[np.int64] = self._starts.astype(np.int64)
+        sizes = starts[1:] - starts[:-1]
+        common = sizes[terms] > words(self._rows)
+        listed = np.zeros(len(sizes), np.bool_)
+        listed[terms[~common]] = True
+        mask[self._places[np.repeat(listed, sizes)]] = True
+        for term in terms[common].tolist():
+            mask |= from_bits(self._places[int(starts[term]) : int(starts[term + 1])], self._rows)
 
     def part(self) -> tuple[Slots, Array, Sequence[Any] | None]:
         """All of them, as in `Part`."""
@@ -224,6 +243,10 @@ class Texts(Sequence[str]):
         if not 0 <= number < len(self):
             raise IndexError(number)
         return self._at(number).decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        text, ends = bytes(self._text), self._ends.tolist()
+        return (text[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(ends))
 
     def find(self, wanted: str) -> int | None:
         """The number of the string, if it is there."""

@@ -237,7 +237,7 @@ class TextPostings:
 
     def facts(self, condition: Condition) -> Facts:
         """What is known of a condition, negation aside; it learns, and the next call gets it."""
-        key = condition.operator.family, str(condition.operand)
+        key = condition.operator.family, condition.operator.pattern(condition.operand)
         most = max(1, min(MOST_FACTS, FACTS_BYTES // (2 * self._documents + 1)))
         with self._guard:
             facts = self._facts.pop(key, None) or self._facts_of(condition)
@@ -325,7 +325,7 @@ class TextPostings:
 
 def _requirements(condition: Condition) -> tuple[Alternatives, ...] | None:
     if condition.operator.family == "regex":
-        return required_literals(condition.operand)
+        return required_literals(condition.operator.pattern(condition.operand))
     if condition.operator.family == "substring":
         needle: str = condition.operand
         return (frozenset({needle}),) if len(utf8(needle)) >= SHORTEST else None
