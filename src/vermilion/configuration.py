@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from typing import Any
 
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
@@ -91,6 +92,11 @@ SPANN_RANGES: dict[str, tuple[int, int]] = {
 }
 
 
+@cache
+def _processors() -> int:
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Hnsw:
     """The vector index of a collection: its distance, and the numbers of PARAMETERS."""
@@ -107,7 +113,7 @@ class Hnsw:
     @property
     def threads(self) -> int:
         """How many threads may be used."""
-        return self.num_threads or os.cpu_count() or 1
+        return self.num_threads or _processors()
 
 
 @dataclass(frozen=True)

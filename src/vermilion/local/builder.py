@@ -39,6 +39,9 @@ LOCK = "builder.lock"
 TAIL_ROWS = 4_096
 # A search visits every segment, so there are few: smaller ones are merged into the next.
 MOST_SEGMENTS = 4
+# When nothing else is due, all become one if the smaller ones hold this share of what the largest
+# holds: a search pays for every segment. While a collection doubles, that is four times at most.
+JOINED = 0.2
 # A segment with more dead rows than this is built anew.
 DEAD_SHARE = 0.3
 # Processes that a builder leaves the processor to.
@@ -190,7 +193,9 @@ def _plan(snapshot: Snapshot, indexes: Path) -> Plan | None:
     due = max(len(tail), snapshot.head.tail) >= TAIL_ROWS
     stay, merged = _sorted_out(whole, len(tail), due)
     if not due and not merged:
-        return None
+        if not _worth_joining(whole):
+            return None
+        stay, merged = [], whole
     keys = np.concatenate([tail, *(segment.keys[~row.dead] for segment, row in merged)])
     return Plan(np.unique(keys), [row for _, row in stay])
 
@@ -230,6 +235,11 @@ def _sorted_out(segments: Pairs, tail: int, due: bool) -> tuple[Pairs, Pairs]:
         else:
             stay.append((segment, row))
     return stay, merged
+
+
+def _worth_joining(segments: Pairs) -> bool:
+    alive = sorted(int(np.count_nonzero(~row.dead)) for _, row in segments)
+    return len(alive) > 1 and sum(alive[:-1]) >= JOINED * alive[-1]
 
 
 def main() -> int:

@@ -68,8 +68,11 @@ class Place(Protocol):
         """The store, if there is one."""
         ...
 
-    def creating(self, dimension: int | None) -> AbstractContextManager[Transaction]:
-        """The transaction that makes it, or nothing at all. Raises MadeMeanwhile at its end."""
+    def creating(self, dimension: int | None, rows: int) -> AbstractContextManager[Transaction]:
+        """The transaction that makes it with so many rows, or nothing at all.
+
+        Raises MadeMeanwhile at its end.
+        """
         ...
 
     def dimension_changes(self, old: int | None, new: int) -> None:
@@ -133,17 +136,17 @@ class LocalCollection:
 
     def add(self, batch: Batch) -> WriteResult:
         """See Engine.add."""
-        return self._write(batch.dimension, lambda transaction: transaction.add(batch))
+        return self._write(batch, lambda transaction: transaction.add(batch))
 
     def upsert(self, batch: Batch) -> WriteResult:
         """See Engine.upsert."""
-        return self._write(batch.dimension, lambda transaction: transaction.upsert(batch))
+        return self._write(batch, lambda transaction: transaction.upsert(batch))
 
     def update(self, batch: Batch) -> WriteResult:
         """See Engine.update."""
         if self._open() is None:
             return WriteResult(missing=len(batch))
-        return self._write(batch.dimension, lambda transaction: transaction.update(batch))
+        return self._write(batch, lambda transaction: transaction.update(batch))
 
     def delete(self, selection: Selection, limit: int | None, secure: bool = False) -> WriteResult:
         """See Engine.delete."""
@@ -383,13 +386,14 @@ class LocalCollection:
         if self._builder is not None and (damaged or head.tail >= TAIL_ROWS):
             self._builder.start()
 
-    def _write(
-        self, dimension: int | None, change: Callable[[Transaction], WriteResult]
-    ) -> WriteResult:
+    def _write(self, batch: Batch, change: Callable[[Transaction], WriteResult]) -> WriteResult:
         """One transaction; the first one makes the store, or leaves nothing."""
         while True:
             opened = self._open()
-            writing = self._place.creating(dimension) if opened is None else opened[0].writing()
+            if opened is None:
+                writing = self._place.creating(batch.dimension, len(batch))
+            else:
+                writing = opened[0].writing()
             try:
                 with writing as transaction:
                     before = transaction.head.dimension

@@ -41,10 +41,11 @@ def drafting(root: Path, id: UUID) -> Iterator[Path]:
 def settle(draft: Path, folder: Path) -> bool:
     """Gives the draft, whose files are on the disk, its name for good.
 
-    False, and the draft is removed, when there is such a folder already.
+    False, and the draft is removed, when there is such a folder already. Only the name is waited
+    for: file systems that keep metadata in a log (ext4, xfs, btrfs, APFS, NTFS) keep its order, so
+    where the name has survived, what the folder held before has, too.
     """
     with translated(str(folder)):
-        sync_directory(draft)
         try:
             os.rename(draft, folder)
         except OSError:

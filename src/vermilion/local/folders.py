@@ -69,6 +69,7 @@ class Folders:
         self,
         id: UUID,
         dimension: int | None,
+        rows: int,
         while_settled: Callable[[], AbstractContextManager[None]],
     ) -> Iterator[Transaction]:
         """The transaction of the first write: it makes the folder and the file, or nothing at all.
@@ -76,7 +77,7 @@ class Folders:
         `while_settled` is entered while the folder gets its name. Raises MadeMeanwhile.
         """
         with drafting(self._root, id) as draft:
-            with Store.creating(draft / RECORDS, str(id), dimension) as transaction:
+            with Store.creating(draft / RECORDS, str(id), dimension, rows) as transaction:
                 yield transaction
             with while_settled():
                 if not settle(draft, self.of(id)):

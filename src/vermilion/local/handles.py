@@ -115,13 +115,15 @@ class Handles:
 
     def _leave(self, entry: _Entry) -> list[LocalCollection]:
         """Ends one use; returns collections that were not used for long, to be closed."""
-        size = 0 if self._memory_limit is None else entry.collection.cached_bytes()
+        limit = self._memory_limit
+        size = 0 if limit is None else entry.collection.cached_bytes()
         with self._guard:
             entry.users -= 1
             entry.bytes = size
             surplus = len(self._entries) - OPEN_COLLECTIONS
-            excess = sum(other.bytes for other in self._entries.values())
-            excess -= excess if self._memory_limit is None else self._memory_limit
+            excess = 0
+            if limit is not None:
+                excess = sum(other.bytes for other in self._entries.values()) - limit
             if self._folders is None or (surplus <= 0 and excess <= 0):
                 return []
             closed = []
@@ -166,9 +168,9 @@ class _OnDisk:
             return None
         return self._folders.open(self._address.collection)
 
-    def creating(self, dimension: int | None) -> AbstractContextManager[Transaction]:
+    def creating(self, dimension: int | None, rows: int) -> AbstractContextManager[Transaction]:
         """See Place.creating."""
-        return self._folders.creating(self._address.collection, dimension, self._kept)
+        return self._folders.creating(self._address.collection, dimension, rows, self._kept)
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
@@ -196,7 +198,7 @@ class _InMemory:
         return self._store
 
     @contextmanager
-    def creating(self, dimension: int | None) -> Iterator[Transaction]:
+    def creating(self, dimension: int | None, rows: int) -> Iterator[Transaction]:
         """See Place.creating."""
         store = Store.in_memory(str(self._address.collection))
         with store.writing() as transaction:

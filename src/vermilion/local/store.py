@@ -16,6 +16,7 @@ from vermilion.local.sqlite import (
     alone_in,
     copy_pages,
     harden,
+    image_of,
     template,
     translated,
 )
@@ -25,6 +26,8 @@ from vermilion.types import Durability
 # The file of a collection, in its folder.
 RECORDS = "records.db"
 SCRIPT = "store.sql"
+# A file whose first vectors take no more than this is made in memory and written at once.
+IMAGE_BYTES = 2**22
 
 
 class Store:
@@ -48,18 +51,23 @@ class Store:
 
     @staticmethod
     @contextmanager
-    def creating(path: Path, name: str, dimension: int | None) -> Iterator[Transaction]:
+    def creating(
+        path: Path, name: str, dimension: int | None, rows: int | None = None
+    ) -> Iterator[Transaction]:
         """A transaction that makes the file, which is complete and safe after the block.
 
         Nobody may know the file before: it is written without a log. Its pages fit vectors of this
-        dimension.
+        dimension. `rows` is how many will be written, if that is known.
         """
+        content = template(_page_size(dimension), SCRIPT)
+        if rows is not None and 4 * (dimension or 0) * rows <= IMAGE_BYTES:
+            with image_of(path, content) as connection, _committed(connection, name) as made:
+                yield made
+            return
         with translated(str(path)):
-            path.write_bytes(template(_page_size(dimension), SCRIPT))
-        with alone_in(path) as connection:
-            connection.execute("begin")
-            yield Transaction(connection, name)
-            connection.execute("commit")
+            path.write_bytes(content)
+        with alone_in(path) as connection, _committed(connection, name) as made:
+            yield made
         harden(path)
 
     def copy_to(self, target: Store) -> None:
@@ -130,6 +138,13 @@ class Store:
     def close(self, *, give_up: bool = False) -> None:
         """Closes the file; with `give_up` it is about to be removed."""
         self._database.close(give_up=give_up)
+
+
+@contextmanager
+def _committed(connection: apsw.Connection, name: str) -> Iterator[Transaction]:
+    connection.execute("begin")
+    yield Transaction(connection, name)
+    connection.execute("commit")
 
 
 def _page_size(dimension: int | None) -> int:
