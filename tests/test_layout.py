@@ -13,7 +13,7 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors forks bridge auth_types types where records names configuration
+    errors offline forks bridge auth_types types where records names configuration
     keys ranks search schema_config schema_types schema schema_rules
     plans engine version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
@@ -38,9 +38,10 @@ LOCAL = """
 REMOTE = "remote.target remote.transport remote.refusals remote.engine"
 EMBEDDINGS = """
     embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default
-    embeddings.transport embeddings.shapes embeddings.hosted embeddings.google
-    embeddings.openai_like embeddings.sparse embeddings.bm25
-    embeddings.providers embeddings.installed embeddings.lookup
+    embeddings.sparse embeddings.bm25
+    embeddings.transport embeddings.shapes embeddings.provider embeddings.trust embeddings.hosted
+    embeddings.google embeddings.openai_like embeddings.providers
+    embeddings.installed embeddings.sparse_models embeddings.lookup
 """
 SERVER = """
     server.settings server.refusals server.tokens server.exchange server.observing server.guard
@@ -76,6 +77,7 @@ FACES = {
     "embeddings.lookup",
     "embeddings.sparse",
     "embeddings.bm25",
+    "embeddings.sparse_models",
 }
 
 

@@ -242,6 +242,10 @@ class UnreachableError(InternalError, ConnectionError, ValueError):
         self.sent = sent
 
 
+class OfflineError(UnreachableError):
+    """VERMILION_OFFLINE is set, and this would have spoken to another machine."""
+
+
 class ServerTimeoutError(UnreachableError, TimeoutError):
     """The server was silent for too long."""
 
