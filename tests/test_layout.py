@@ -13,9 +13,9 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors offline forks bridge auth_types types where records names configuration
+    errors offline progress forks bridge auth_types types where records names configuration
     keys ranks search schema_config schema_types schema schema_rules
-    plans engine version
+    plans engine switching version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
     wire.schemas wire.settings wire.system wire.collections wire.records wire.care
     wire.ranked wire.absent wire.faults wire.table wire.openapi
@@ -50,8 +50,8 @@ SERVER = """
 """
 DOORS = """
     settings sharing
-    embedder sparse_embedder results frames queries schemas searching copying facts
-    collection backups client servers admin aio
+    embedder sparse_embedder following results frames queries schemas searching copying
+    reembedding facts collection backups client servers admin aio
     data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat
     demo maintenance cli __init__ __main__

@@ -189,6 +189,8 @@ class AsyncCollection(_Door, CollectionFacts):
     modify = _awaited(Collection.modify)
     fork = _collection(Collection.fork)
     save_bundle = _awaited(Collection.save_bundle)
+    fingerprint = _awaited(Collection.fingerprint)
+    reembed = _collection(Collection.reembed)
     clone = _collection(Collection.clone)
     copy_to = _into_client(Collection.copy_to)
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.configuration import for_change
-from vermilion.copying import Copying
 from vermilion.embedder import Embedder
 from vermilion.embeddings.base import (
     check_change,
@@ -23,6 +22,7 @@ from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.facts import CollectionFacts
+from vermilion.following import following
 from vermilion.names import check_collection_metadata, check_collection_name, check_order
 from vermilion.records import (
     as_list,
@@ -41,6 +41,7 @@ from vermilion.records import (
     vector_column,
     vector_rows,
 )
+from vermilion.reembedding import Reembedding
 from vermilion.results import (
     check_cut,
     columns_for,
@@ -67,7 +68,7 @@ from vermilion.types import (
 from vermilion.where import parse
 
 
-class Collection(CollectionFacts, Searching, Copying):
+class Collection(CollectionFacts, Searching, Reembedding):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.
@@ -106,6 +107,7 @@ class Collection(CollectionFacts, Searching, Copying):
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
+    @following
     def add(
         self,
         ids: Any,
@@ -123,9 +125,10 @@ class Collection(CollectionFacts, Searching, Copying):
         with naming("add"):
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
             vectors = self._embedder.vectors(columns)
-            batch = self._sparse.filled(columns).batch(vectors)
+            batch = self._signed(columns, self._sparse.filled(columns).batch(vectors))
         self._engine().add(self._info.address, batch)
 
+    @following
     def upsert(
         self,
         ids: Any,
@@ -145,8 +148,10 @@ class Collection(CollectionFacts, Searching, Copying):
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
             vectors = self._embedder.vectors(columns, needed=False)
             batch = self._sparse.filled(columns).batch(vectors, check_clear(clear))
+            batch = self._signed(columns, batch)
         self._engine().upsert(self._info.address, batch)
 
+    @following
     def update(
         self,
         ids: Any,
@@ -170,6 +175,7 @@ class Collection(CollectionFacts, Searching, Copying):
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
             vectors = self._embedder.vectors_if_any(columns)
             batch = self._sparse.filled(columns).batch(vectors, check_clear(clear))
+            batch = self._signed(columns, batch)
         self._engine().update(self._info.address, batch)
 
     def delete(
@@ -260,6 +266,7 @@ class Collection(CollectionFacts, Searching, Copying):
             selection = selected(None, where, where_document)
         return self._engine().count(self._info.address, selection)
 
+    @following
     def query(
         self,
         query_embeddings: Any = None,
@@ -317,6 +324,7 @@ class Collection(CollectionFacts, Searching, Copying):
         )
         return query_result(cut.of(hits), reported(wanted), self._embedder)
 
+    @following
     def explain(
         self,
         query_embeddings: Any = None,
@@ -336,6 +344,7 @@ class Collection(CollectionFacts, Searching, Copying):
             k, effort = check_n_results(n_results), Effort(exact, check_recall(recall))
         return self._engine().explain(self._info.address, vectors, k, selection, effort)
 
+    @following
     def why_not(
         self,
         id: str,
@@ -381,6 +390,7 @@ class Collection(CollectionFacts, Searching, Copying):
         pictures, places = image_column(as_list(images)), uri_column(as_list(uris))
         if vectors is not None:
             return vectors
+        self._keep_up()
         return self._embedder.query_vectors(documents, pictures, places)
 
     # ── changing the collection itself ───────────────────────────────────────────────────────────

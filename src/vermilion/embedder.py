@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion import bridge
-from vermilion.embeddings.base import as_vectors
+from vermilion.embeddings.base import as_vectors, stored_form
 from vermilion.embeddings.default import DefaultEmbeddingFunction
 from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.errors import ArgumentValueError
 from vermilion.records import Columns
+from vermilion.switching import maker_of
 from vermilion.types import DataLoader
 
 Matrix = NDArray[np.float32]
@@ -60,6 +61,13 @@ class Embedder:
                 "pass embeddings"
             )
         return self._given
+
+    @property
+    def maker(self) -> str | None:
+        """The function as the collection tells it from others; None for one without a name."""
+        if self._given is not None and not isinstance(self._given, DefaultEmbeddingFunction):
+            return maker_of(stored_form(self._given))
+        return maker_of(self._stored)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 

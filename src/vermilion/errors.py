@@ -85,6 +85,10 @@ class DimensionError(InvalidArgumentError, InvalidDimensionException):
     """A vector does not have the dimension of its collection."""
 
 
+class FunctionChangedError(InvalidArgumentError):
+    """The collection has got another embedding function since the vectors were made."""
+
+
 class UnprocessableError(InvalidArgumentError):
     """The JSON of a request has another shape than it should."""
 

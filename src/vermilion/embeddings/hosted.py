@@ -172,7 +172,7 @@ class Hosted:
                 raise ArgumentValueError(
                     f"The {one.name.replace('_', ' ')} cannot be changed after the embedding "
                     f"function has been initialized: it is {old!r}, got {new!r}. Clone the "
-                    "collection with the other embedding function instead"
+                    "collection with the other embedding function, or use collection.reembed"
                 )
 
     def __eq__(self, other: object) -> bool:
