@@ -37,7 +37,7 @@ LOCAL = """
 """
 REMOTE = "remote.target remote.transport remote.refusals remote.engine"
 EMBEDDINGS = """
-    embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default
+    embeddings.base embeddings.cache embeddings.wordpiece embeddings.minilm embeddings.default
     embeddings.sparse embeddings.bm25
     embeddings.transport embeddings.shapes embeddings.provider embeddings.trust embeddings.hosted
     embeddings.google embeddings.openai_like embeddings.providers
@@ -69,6 +69,7 @@ FACES = {
     "remote.target",
     "remote.transport",
     "embeddings.base",
+    "embeddings.cache",
     "embeddings.default",
     "embeddings.openai_like",
     "embeddings.providers",

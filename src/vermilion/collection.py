@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.configuration import for_change
-from vermilion.embedder import Embedder
 from vermilion.embeddings.base import (
     check_change,
     check_signature,
     stored_form,
 )
+from vermilion.embeddings.cache import EmbeddingCache
 from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
@@ -80,15 +80,15 @@ class Collection(CollectionFacts, Searching, Reembedding):
         info: CollectionInfo,
         embedding_function: Any = None,
         data_loader: DataLoader | None = None,
+        embedding_cache: EmbeddingCache | None = None,
     ) -> None:
         """Made by a client. `engine` gives the engine, or raises ClosedError."""
         self._engine = engine
         self._info = info
         self._function = embedding_function
         self._loader = data_loader
-        self._embedder = Embedder(
-            embedding_function, info.configuration.embedding_function, data_loader
-        )
+        self._cache = embedding_cache
+        self._embedder = self._new_embedder()
         self._sparse = SparseEmbedder(info.schema)
 
     def get_model(self) -> CollectionInfo:
@@ -419,8 +419,7 @@ class Collection(CollectionFacts, Searching, Reembedding):
             replace_metadata=metadata is not None,
             configuration=None if configuration is None else self._changes(configuration),
         )
-        stored = self._info.configuration.embedding_function
-        self._embedder = Embedder(self._function, stored, self._loader)
+        self._embedder = self._new_embedder()
 
     def fork(self, new_name: str) -> Collection:
         """Returns a new collection with all that this one has at this moment.
@@ -430,7 +429,7 @@ class Collection(CollectionFacts, Searching, Reembedding):
         """
         name = check_collection_name(new_name)
         info = self._engine().fork_collection(self._info.address, name)
-        return Collection(self._engine, info, self._function, self._loader)
+        return Collection(self._engine, info, self._function, self._loader, self._cache)
 
     def _changes(self, configuration: Any) -> Any:
         if not isinstance(configuration, dict):

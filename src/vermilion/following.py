@@ -15,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from vermilion.embedder import Embedder
+from vermilion.embeddings.cache import EmbeddingCache
 from vermilion.engine import EVERYTHING, CollectionInfo, Column, Engine
 from vermilion.errors import DimensionError, FunctionChangedError
 from vermilion.records import Batch, Columns
@@ -56,6 +57,7 @@ class Following:
     _info: CollectionInfo
     _function: Any
     _loader: DataLoader | None
+    _cache: EmbeddingCache | None
     _embedder: Embedder
 
     def fingerprint(self) -> Fingerprint:
@@ -76,7 +78,11 @@ class Following:
         stored = self._info.configuration.embedding_function
         if before is not None and self._embedder.maker == before and maker_of(stored) != before:
             self._function = None
-        self._embedder = Embedder(self._function, stored, self._loader)
+        self._embedder = self._new_embedder()
+
+    def _new_embedder(self) -> Embedder:
+        stored = self._info.configuration.embedding_function
+        return Embedder(self._function, stored, self._loader, self._cache)
 
     def _keep_up(self) -> None:
         """Follows before something is embedded, where asking costs less than embedding."""

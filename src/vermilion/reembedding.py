@@ -10,11 +10,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vermilion import bridge
 from vermilion.configuration import Configuration, Hnsw
 from vermilion.copying import Copying
 from vermilion.embedder import Embedder
-from vermilion.embeddings.base import as_vectors, check_signature, stored_form
+from vermilion.embeddings.base import check_signature, stored_form
 from vermilion.engine import CollectionInfo, Column, Engine, Selection
 from vermilion.errors import (
     ArgumentTypeError,
@@ -27,7 +26,7 @@ from vermilion.progress import Progress
 from vermilion.records import Batch
 from vermilion.searching import naming
 from vermilion.switching import maker_of, source_stamp
-from vermilion.types import DataLoader, Records, pages
+from vermilion.types import Records, pages
 
 SOURCES: tuple[Column, ...] = ("documents", "uris")
 STAMPS: tuple[Column, ...] = ("uris",)
@@ -61,8 +60,8 @@ class Reembedding(Copying, Following):
             if into is not None:
                 return self.clone(into, embedding_function=embedding_function)
             form = stored_form(embedding_function)
-        work = _Work(self._engine(), self._info, embedding_function, form, self._loader, progress)
-        work.run()
+        embedder = Embedder(embedding_function, None, self._loader, self._cache)
+        _Work(self._engine(), self._info, embedder, form, progress).run()
         self._refresh(embedding_function)
         return self
 
@@ -70,8 +69,7 @@ class Reembedding(Copying, Following):
         """Takes over what the collection is now, and has this function embed from now on."""
         self._info = self._engine().get_collection_by_id(self._info.address)
         self._function = function
-        stored = self._info.configuration.embedding_function
-        self._embedder = Embedder(function, stored, self._loader)
+        self._embedder = self._new_embedder()
 
 
 class _Work:
@@ -81,16 +79,14 @@ class _Work:
         self,
         engine: Engine,
         info: CollectionInfo,
-        function: Any,
+        embedder: Embedder,
         form: dict[str, Any],
-        loader: DataLoader | None,
         progress: bool | None,
     ) -> None:
         self._engine = engine
         self._info = info
-        self._function = function
+        self._embedder = embedder
         self._form = form
-        self._loader = loader
         self._progress = progress
 
     def run(self) -> None:
@@ -171,9 +167,9 @@ class _Work:
 
     def _vectors(self, rows: list[tuple[str, str | None, str | None]]) -> NDArray[np.float32]:
         """One vector for each: of its document, else of what its uri leads to."""
-        bare = [id for id, document, uri in rows if document is None and uri is None]
-        if bare or (self._loader is None and any(document is None for _, document, _ in rows)):
-            bare = bare or [id for id, document, _ in rows if document is None]
+        able = self._embedder.can_load
+        bare = [id for id, text, uri in rows if text is None and (uri is None or not able)]
+        if bare:
             raise ArgumentValueError(
                 f"Record {bare[0]!r} has nothing that could be embedded anew: it needs a document, "
                 "or a uri and the collection a data loader. The old vectors serve on"
@@ -181,10 +177,10 @@ class _Work:
         inputs = [uri if document is None else document for _, document, uri in rows]
         loaded = [place for place, row in enumerate(rows) if row[1] is None]
         if loaded:
-            data = Embedder(None, None, self._loader).load([rows[place][2] for place in loaded])
+            data = self._embedder.load([rows[place][2] for place in loaded])
             for place, one in zip(loaded, data, strict=True):
                 inputs[place] = one
-        vectors: NDArray[np.float32] = as_vectors(bridge.apart(self._function, input=inputs))
+        vectors = self._embedder.embed(inputs)
         if len(vectors) != len(rows):
             raise ArgumentValueError(
                 f"Expected one vector for each of {len(rows)} inputs, got {len(vectors)}"
