@@ -15,8 +15,10 @@ from pathlib import Path
 
 from vermilion import cli, errors
 from vermilion.configuration import PARAMETERS, Hnsw
-from vermilion.embeddings.hosted import Provider
+from vermilion.embeddings.lookup import register_all
+from vermilion.embeddings.provider import Provider
 from vermilion.embeddings.providers import PROVIDERS
+from vermilion.embeddings.sparse import sparse_known_embedding_functions
 from vermilion.operators import (
     DOCUMENT_OPERATORS,
     ID_OPERATORS,
@@ -122,6 +124,19 @@ def providers() -> str:
     )
 
 
+def sparse_functions() -> str:
+    """The table of functions that make sparse vectors."""
+    register_all()
+    kinds = sorted(sparse_known_embedding_functions.items())
+    return table(
+        ["class", "stored as", "is"],
+        [
+            (f"`{kind.__name__}`", f"`{name}`", (kind.__doc__ or "").splitlines()[0])
+            for name, kind in kinds
+        ],
+    )
+
+
 def _key_variables(row: Provider) -> list[str]:
     own = [one.default for one in row.parameters if one.name == "api_key_env_var" and one.default]
     return [name for name in (row.prefers, *own) if name]
@@ -194,6 +209,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "routes": ("http-api.md", routes),
     "server-settings": ("server.md", server_settings),
     "providers": ("embedding-functions.md", providers),
+    "sparse-functions": ("embedding-functions.md", sparse_functions),
     "provider-snippets": ("embedding-functions.md", snippets),
     "store-schema": ("storage.md", lambda: schema("store.sql")),
     "wordnet": ("benchmarks.md", lambda: result("compare-100k.md")),

@@ -165,6 +165,23 @@ def qwen(call: Call, match: re.Match[str]) -> Any:
     return {"embeddings": [vector(one, task) for one in call.texts("texts", 1000)]}
 
 
+def splade(call: Call, match: re.Match[str]) -> Any:
+    call.allow(call.headers.get("x-chroma-token"), KEY)
+    if call.headers.get("x-chroma-embedding-model") != "prithivida/Splade_PP_en_v1":
+        raise Refused(400, "no such model")
+    if not {"texts", "task", "target", "fetch_tokens"} <= set(call.body):
+        raise Refused(400, "a field is missing")
+    told = {"true": True, "false": False}[call.body["fetch_tokens"]]
+    return {"embeddings": [_sparse(one, told) for one in call.texts("texts", 100)]}
+
+
+def _sparse(text: str, told: bool) -> dict[str, Any]:
+    """The letters of a text, by number, in descending order."""
+    letters = sorted(set(text), reverse=True)
+    row = {"indices": [ord(x) for x in letters], "values": [text.count(x) for x in letters]}
+    return {**row, "labels": letters} if told else row
+
+
 # The base URL that a provider is given, the path that it then asks, and who answers.
 ROUTES: dict[str, tuple[str, str, Answer]] = {
     "openai": ("/openai/v1", "/embeddings", openai()),
@@ -191,6 +208,7 @@ ROUTES: dict[str, tuple[str, str, Answer]] = {
     "huggingface_server": ("/tei/embed", "", listed("inputs", 32, (), keyed=False)),
     "roboflow": ("/roboflow", "/clip/embed_(text|image)", roboflow),
     "chroma-cloud-qwen": ("/qwen", "", qwen),
+    "chroma-cloud-splade": ("/splade", "/embed_sparse", splade),
     "google_gemini": ("/gemini/v1beta", "/(models/[^/:]+):batchEmbedContents", gemini),
     "google_generative_ai": ("/genai/v1beta", "/(models/[^/:]+):embedContent", generative),
     "google_vertex": (

@@ -13,10 +13,10 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors forks bridge auth_types types times operators operands where metadata records names
-    configuration
+    errors offline progress forks bridge auth_types types times operators operands where
+    metadata records names configuration
     predicates keys ranks search schema_config schema_types schema schema_rules
-    plans engine version
+    plans engine switching version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
     wire.schemas wire.settings wire.system wire.collections wire.records wire.care
     wire.ranked wire.absent wire.faults wire.table wire.openapi
@@ -38,10 +38,11 @@ LOCAL = """
 """
 REMOTE = "remote.target remote.transport remote.refusals remote.engine"
 EMBEDDINGS = """
-    embeddings.base embeddings.wordpiece embeddings.minilm embeddings.default
-    embeddings.transport embeddings.shapes embeddings.hosted embeddings.google
-    embeddings.openai_like embeddings.sparse embeddings.bm25
-    embeddings.providers embeddings.installed embeddings.lookup
+    embeddings.base embeddings.cache embeddings.wordpiece embeddings.minilm embeddings.default
+    embeddings.sparse embeddings.bm25
+    embeddings.transport embeddings.shapes embeddings.provider embeddings.trust embeddings.hosted
+    embeddings.google embeddings.openai_like embeddings.providers
+    embeddings.installed embeddings.sparse_models embeddings.lookup
 """
 SERVER = """
     server.settings server.refusals server.tokens server.exchange server.observing server.guard
@@ -50,8 +51,8 @@ SERVER = """
 """
 DOORS = """
     settings sharing
-    embedder sparse_embedder results frames queries schemas searching writing copying facts
-    collection backups client servers admin aio
+    embedder sparse_embedder following results frames queries schemas searching writing
+    copying reembedding facts collection backups client servers admin aio
     data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat
     demo maintenance cli __init__ __main__
@@ -69,6 +70,7 @@ FACES = {
     "remote.target",
     "remote.transport",
     "embeddings.base",
+    "embeddings.cache",
     "embeddings.default",
     "embeddings.openai_like",
     "embeddings.providers",
@@ -77,6 +79,7 @@ FACES = {
     "embeddings.lookup",
     "embeddings.sparse",
     "embeddings.bm25",
+    "embeddings.sparse_models",
 }
 
 

@@ -1,6 +1,6 @@
 """Every provider of embeddings, asked for real over loopback: see providers_server.py."""
 
-import inspect
+import ast
 import json
 import warnings
 from collections.abc import Iterator
@@ -14,23 +14,27 @@ import vermilion.utils.embedding_functions as functions
 from providers_server import KEY, Providers, serving, vector
 from vermilion.client import Client
 from vermilion.embeddings import transport
-from vermilion.embeddings.hosted import REQUIRED, Provider
-from vermilion.embeddings.lookup import config_to_embedding_function, register_all
-from vermilion.embeddings.providers import PROVIDERS
+from vermilion.embeddings.lookup import config_to_embedding_function
+from vermilion.embeddings.provider import REQUIRED, Provider
+from vermilion.embeddings.providers import PROVIDERS, SPARSE_PROVIDERS
 from vermilion.errors import EmbeddingError
+from vermilion.ranks import Knn
+from vermilion.schema import Schema
+from vermilion.schema_config import SparseVectorIndexConfig
+from vermilion.search import Search
+from vermilion.types import SparseVector
 
 LIVE = [row for row in PROVIDERS if not row.retired]
 KEYED = [row for row in LIVE if row.name not in ("ollama", "huggingface_server", "google_vertex")]
 EACH = pytest.mark.parametrize("row", LIVE, ids=lambda row: row.name)
 WITH_A_KEY = pytest.mark.parametrize("row", KEYED, ids=lambda row: row.name)
-FACTS = json.loads((Path(__file__).parent / "data/embedding-functions.json").read_text("utf-8"))
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Providers]:
     monkeypatch.setattr(transport, "_pause", lambda *_: 0.0)
     monkeypatch.setenv("GOOGLE_VERTEX_ACCESS_TOKEN", KEY)
-    for row in PROVIDERS:
+    for row in (*PROVIDERS, *SPARSE_PROVIDERS):
         for one in row.parameters:
             if one.name == "api_key_env_var" and one.default:
                 monkeypatch.setenv(one.default, KEY)
@@ -352,23 +356,58 @@ def test_what_a_provider_refuses_leaves_nothing_written(client: Client, server: 
     assert notes.count() == 0
 
 
+# ── sparse ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_splade_answers_are_put_in_order(server: Providers) -> None:
+    base = server.base("chroma-cloud-splade")
+    function = functions.ChromaCloudSpladeEmbeddingFunction(base_url=base)
+    assert function(["abba"]) == [SparseVector([97, 98], [2, 2])]
+    told = functions.ChromaCloudSpladeEmbeddingFunction(include_tokens=True, base_url=base)
+    assert told(["abba"]) == [SparseVector([97, 98], [2, 2], ["a", "b"])]
+    many = [f"{number}" for number in range(250)]
+    assert function.embed_query(many) == function(many)
+    assert len(server.calls) == 2 + 2 * 3
+
+
+def test_splade_fails_as_the_others_do(server: Providers, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = server.base("chroma-cloud-splade")
+    function = functions.ChromaCloudSpladeEmbeddingFunction(base_url=base)
+    server.instead += [(429, {}, "{}"), (503, {}, "")]
+    assert len(function(["x"])) == 1
+    server.instead.append((200, {}, '{"embeddings": [{"indices": [1, 1], "values": [1, 2]}]}'))
+    with pytest.raises(EmbeddingError, match="chroma-cloud-splade answered 200: .* cannot be read"):
+        function(["x"])
+    monkeypatch.setenv("CHROMA_API_KEY", "wrong")
+    with pytest.raises(EmbeddingError, match="answered 401") as caught:
+        functions.ChromaCloudSpladeEmbeddingFunction(base_url=base)(["x"])
+    assert "wrong" not in str(caught.value)
+
+
+def test_a_collection_uses_the_splade_it_remembers(client: Client, server: Providers) -> None:
+    function = functions.ChromaCloudSpladeEmbeddingFunction(
+        base_url=server.base("chroma-cloud-splade")
+    )
+    schema = Schema().create_index(
+        SparseVectorIndexConfig(source_key="#document", embedding_function=function), "letters"
+    )
+    client.create_collection("notes", schema=schema).add(ids=["a", "b"], documents=["xyz", "abc"])
+    notes = client.get_collection("notes")
+    found = notes.search(Search().rank(Knn(query="aa", key="letters")).limit(1).select("#id"))
+    assert found["ids"] == [["b"]]
+    assert KEY not in json.dumps(notes.configuration_json)
+
+
+def test_what_javascript_stores_for_cohere_is_read(server: Providers) -> None:
+    config = {"model_name": "embed-v4.0", "input_type": "classification", "truncate": "END"}
+    stored = {**config, "embedding_type": "float", "image": False}
+    stored["base_url"] = server.base("cohere")
+    function = config_to_embedding_function({"name": "cohere", "config": stored})
+    assert np.array_equal(function(["x"]), [vector("x", "classification")])
+    assert server.calls[-1].body["truncate"] == "END"
+
+
 # ── the table ────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("facts", FACTS, ids=lambda facts: facts["class"])
-def test_names_parameters_and_config_are_chromas(facts: dict[str, Any]) -> None:
-    register_all()
-    kind = getattr(functions, facts["class"])
-    known = functions.known_embedding_functions
-    assert all(known[name] is kind for name in facts["registered"])
-    got = [
-        (one.name, None if one.default is inspect.Parameter.empty else one.default)
-        for one in inspect.signature(kind).parameters.values()
-        if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-    ]
-    assert [name for name, _ in got] == [one["name"] for one in facts["params"]]
-    for (name, default), one in zip(got, facts["params"], strict=True):
-        assert default == one.get("default") or name == "instructions"
 
 
 @EACH
@@ -378,3 +417,19 @@ def test_the_schema_describes_the_config(row: Provider, server: Providers) -> No
     assert set(schema["required"]) <= set(config)
     wanted = {one.name for one in row.all_parameters if one.default is REQUIRED and one.stored}
     assert set(schema["required"]) == wanted
+
+
+def test_the_snippets_of_the_page_work(server: Providers, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parent.parent / "docs/embedding-functions.md").read_text("utf-8")
+    text = page.split("<!-- provider-snippets")[1].split("```python\n")[1].split("```")[0]
+    for row in LIVE:
+        monkeypatch.setenv(row.variable, server.base(row.name))
+    text = text.replace("http://localhost:8080/embed", server.base("huggingface_server"))
+    address = next(row.example["api_base"] for row in LIVE if row.name == "baseten")
+    text = text.replace(address, server.base("baseten"))
+    calls = ast.parse(text).body
+    assert len(calls) == len(LIVE)
+    for call in calls:
+        function = eval(ast.unparse(call), vars(functions))
+        assert len(function(["a text"])) == 1
+    assert len(server.calls) == len(LIVE)

@@ -69,8 +69,10 @@ class Threads:
         """See Runner."""
         from asyncio import get_running_loop
 
-        work = functools.partial(copy_context().run, call, *args, **kwargs)
-        return await get_running_loop().run_in_executor(self._pool, work)
+        loop, context = get_running_loop(), copy_context()
+        context.run(bridge.home.set, loop)  # coroutines that the call meets run there
+        work = functools.partial(context.run, call, *args, **kwargs)
+        return await loop.run_in_executor(self._pool, work)
 
     def after_fork(self) -> None:
         """Starts with no threads; the next calls bring them."""
@@ -189,6 +191,8 @@ class AsyncCollection(_Door, CollectionFacts):
     modify = _awaited(Collection.modify)
     fork = _collection(Collection.fork)
     save_bundle = _awaited(Collection.save_bundle)
+    fingerprint = _awaited(Collection.fingerprint)
+    reembed = _collection(Collection.reembed)
     clone = _collection(Collection.clone)
     copy_to = _into_client(Collection.copy_to)
 

@@ -13,6 +13,7 @@ to keep in step with the first.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
@@ -69,3 +70,37 @@ def inside() -> bool:
     from greenlet import getcurrent
 
     return getcurrent() in _stacks
+
+
+# The loop on whose behalf a thread makes a call.
+home: ContextVar[Any] = ContextVar("home", default=None)
+
+
+def awaited(result: Any) -> Any:
+    """What a call gives that may be a coroutine, which runs on the caller's loop if there is one.
+
+    Without a loop it gets one of its own, for as long as it takes.
+    """
+    import inspect
+
+    if not inspect.isawaitable(result):
+        return result
+    if inside():
+        return wait(result)
+    import asyncio
+
+    if home.get() is not None:
+        return asyncio.run_coroutine_threadsafe(_as_coroutine(result), home.get()).result()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_as_coroutine(result))
+    # A client that blocks, used on a loop: another thread has to do it.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, _as_coroutine(result)).result()
+
+
+async def _as_coroutine(awaitable: Awaitable[R]) -> R:
+    return await awaitable

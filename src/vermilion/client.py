@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from pathlib import Path
@@ -18,6 +19,7 @@ from vermilion.embeddings.base import (
     check_signature,
     stored_form,
 )
+from vermilion.embeddings.cache import open_cache
 from vermilion.embeddings.default import DefaultEmbeddingFunction
 from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine
@@ -45,6 +47,8 @@ from vermilion.types import (
     UserIdentity,
 )
 
+EmbeddingPlace = str | os.PathLike[str] | bool | None
+
 # What a method's parameter holds when the caller left it out.
 _DEFAULT_FUNCTION = DefaultEmbeddingFunction()
 
@@ -65,6 +69,7 @@ class Client(BackingUp):
         Without a `lease` it opens the database that the settings name.
         """
         self._settings = settings or Settings()
+        self._cache = open_cache(self._settings["embedding_cache"])
         self._lease = lease or lease_for(self._settings)
         self.tenant = str(tenant)
         self.database = str(database)
@@ -309,7 +314,7 @@ class Client(BackingUp):
         if function is not None:
             check_signature(function)
             _warn_of_override(info, function)
-        return Collection(self._lease.engine, info, function, loader)
+        return Collection(self._lease.engine, info, function, loader, self._cache)
 
 
 # ── the doors users open ─────────────────────────────────────────────────────────────────────────
@@ -344,9 +349,14 @@ def ephemeral_client(
     settings: Settings | None = None,
     tenant: str = DEFAULT_TENANT,
     database: str = DEFAULT_DATABASE,
+    *,
+    embedding_cache: EmbeddingPlace = None,
 ) -> Client:
-    """A client of the database in memory. All clients in memory of one process share it."""
-    settings = (settings or Settings()).changed(is_persistent=False)
+    """A client of the database in memory. All clients in memory of one process share it.
+
+    For `embedding_cache` see persistent_client.
+    """
+    settings = with_cache(settings, embedding_cache).changed(is_persistent=False)
     return Client(tenant, database, settings, lease=sharing.lease_memory())
 
 
@@ -359,6 +369,7 @@ def persistent_client(
     durability: Durability = "full",
     read_only: bool = False,
     memory_limit: int | str | None = None,
+    embedding_cache: EmbeddingPlace = None,
 ) -> Client:
     """A client of the database in a directory, which is made if need be.
 
@@ -371,8 +382,13 @@ def persistent_client(
 
     `memory_limit` (bytes, or a text such as "512MB") is for what collections keep in memory
     between calls; those not used for longest give up theirs first.
+
+    `embedding_cache`, a file or True for one among the user's caches, keeps the vectors of texts:
+    what was embedded before, by the same function, is not embedded or paid for again.
     """
-    settings = (settings or Settings()).changed(is_persistent=True, persist_directory=str(path))
+    settings = with_cache(settings, embedding_cache).changed(
+        is_persistent=True, persist_directory=str(path)
+    )
     read_only = read_only or settings["read_only"]
     if memory_limit is not None:
         settings = settings.changed(memory_limit=memory_limit)
@@ -381,6 +397,12 @@ def persistent_client(
     lease = sharing.lease_directory(path, durability, read_only=read_only, memory_limit=limit)
     _warn_of_chroma(Path(path))
     return Client(tenant, database, settings, lease=lease)
+
+
+def with_cache(settings: Settings | None, place: EmbeddingPlace) -> Settings:
+    """The settings with this cache, where one is given."""
+    settings = settings or Settings()
+    return settings if place is None else settings.changed(embedding_cache=place)
 
 
 # ── helpers ──────────────────────────────────────────────────────────────────────────────────────

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.configuration import for_change
-from vermilion.copying import Copying
-from vermilion.embedder import Embedder
 from vermilion.embeddings.base import (
     check_change,
     check_signature,
     stored_form,
 )
+from vermilion.embeddings.cache import EmbeddingCache
 from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.facts import CollectionFacts
+from vermilion.following import following
 from vermilion.names import check_collection_metadata, check_collection_name, check_order
 from vermilion.records import (
     as_list,
@@ -39,6 +39,7 @@ from vermilion.records import (
     vector_column,
     vector_rows,
 )
+from vermilion.reembedding import Reembedding
 from vermilion.results import (
     check_cut,
     columns_for,
@@ -65,7 +66,7 @@ from vermilion.where import parse
 from vermilion.writing import Writing
 
 
-class Collection(CollectionFacts, Writing, Searching, Copying):
+class Collection(CollectionFacts, Writing, Searching, Reembedding):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.
@@ -77,15 +78,15 @@ class Collection(CollectionFacts, Writing, Searching, Copying):
         info: CollectionInfo,
         embedding_function: Any = None,
         data_loader: DataLoader | None = None,
+        embedding_cache: EmbeddingCache | None = None,
     ) -> None:
         """Made by a client. `engine` gives the engine, or raises ClosedError."""
         self._engine = engine
         self._info = info
         self._function = embedding_function
         self._loader = data_loader
-        self._embedder = Embedder(
-            embedding_function, info.configuration.embedding_function, data_loader
-        )
+        self._cache = embedding_cache
+        self._embedder = self._new_embedder()
         self._sparse = SparseEmbedder(info.schema)
 
     def get_model(self) -> CollectionInfo:
@@ -162,6 +163,7 @@ class Collection(CollectionFacts, Writing, Searching, Copying):
             selection = selected(None, where, where_document)
         return self._engine().count(self._info.address, selection)
 
+    @following
     def query(
         self,
         query_embeddings: Any = None,
@@ -219,6 +221,7 @@ class Collection(CollectionFacts, Writing, Searching, Copying):
         )
         return query_result(cut.of(hits), reported(wanted), self._embedder)
 
+    @following
     def explain(
         self,
         query_embeddings: Any = None,
@@ -238,6 +241,7 @@ class Collection(CollectionFacts, Writing, Searching, Copying):
             k, effort = check_n_results(n_results), Effort(exact, check_recall(recall))
         return self._engine().explain(self._info.address, vectors, k, selection, effort)
 
+    @following
     def why_not(
         self,
         id: str,
@@ -283,6 +287,7 @@ class Collection(CollectionFacts, Writing, Searching, Copying):
         pictures, places = image_column(as_list(images)), uri_column(as_list(uris))
         if vectors is not None:
             return vectors
+        self._keep_up()
         return self._embedder.query_vectors(documents, pictures, places)
 
     # ── changing the collection itself ───────────────────────────────────────────────────────────
@@ -311,8 +316,7 @@ class Collection(CollectionFacts, Writing, Searching, Copying):
             replace_metadata=metadata is not None,
             configuration=None if configuration is None else self._changes(configuration),
         )
-        stored = self._info.configuration.embedding_function
-        self._embedder = Embedder(self._function, stored, self._loader)
+        self._embedder = self._new_embedder()
 
     def fork(self, new_name: str) -> Collection:
         """Returns a new collection with all that this one has at this moment.
@@ -322,7 +326,7 @@ class Collection(CollectionFacts, Writing, Searching, Copying):
         """
         name = check_collection_name(new_name)
         info = self._engine().fork_collection(self._info.address, name)
-        return Collection(self._engine, info, self._function, self._loader)
+        return Collection(self._engine, info, self._function, self._loader, self._cache)
 
     def _changes(self, configuration: Any) -> Any:
         if not isinstance(configuration, dict):

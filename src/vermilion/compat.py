@@ -168,15 +168,20 @@ _FUNCTION_MODULES: Mapping[str, tuple[str, str]] = {
     for module, names in {
         "amazon_bedrock_embedding_function": "AmazonBedrockEmbeddingFunction",
         "baseten_embedding_function": "BasetenEmbeddingFunction",
+        "bm25_embedding_function": "Bm25EmbeddingFunction",
+        "chroma_bm25_embedding_function": "ChromaBm25EmbeddingFunction",
         "chroma_cloud_qwen_embedding_function": "ChromaCloudQwenEmbeddingFunction",
+        "chroma_cloud_splade_embedding_function": "ChromaCloudSpladeEmbeddingFunction",
         "chroma_langchain_embedding_function": "ChromaLangchainEmbeddingFunction",
         "cloudflare_workers_ai_embedding_function": "CloudflareWorkersAIEmbeddingFunction",
         "cohere_embedding_function": "CohereEmbeddingFunction",
+        "fastembed_sparse_embedding_function": "FastembedSparseEmbeddingFunction",
         "google_embedding_function": """
             GoogleGeminiEmbeddingFunction GoogleGenaiEmbeddingFunction
             GoogleGenerativeAiEmbeddingFunction GooglePalmEmbeddingFunction
             GoogleVertexEmbeddingFunction
         """,
+        "huggingface_sparse_embedding_function": "HuggingFaceSparseEmbeddingFunction",
         "huggingface_embedding_function": "HuggingFaceEmbeddingFunction HuggingFaceEmbeddingServer",
         "instructor_embedding_function": "InstructorEmbeddingFunction",
         "jina_embedding_function": "JinaEmbeddingFunction",
@@ -338,22 +343,15 @@ TABLE: Mapping[str, Names] = {
     "chromadb.utils.distance_functions": (("vermilion.distance_functions", "cosine ip l2"),),
     "chromadb.utils.embedding_functions": (
         *_FUNCTION_MODULES.values(),
-        ("vermilion.embeddings.sparse", "SparseEmbeddingFunction"),
-        ("vermilion.embeddings.bm25", "ChromaBm25EmbeddingFunction"),
-        (
-            "vermilion.embeddings.sparse",
-            "register_sparse_embedding_function sparse_known_embedding_functions",
-        ),
         (
             "vermilion.utils.embedding_functions",
             """
-            DefaultEmbeddingFunction EmbeddingFunction config_to_embedding_function get_builtins
-            known_embedding_functions register_embedding_function
+            DefaultEmbeddingFunction EmbeddingFunction SparseEmbeddingFunction
+            config_to_embedding_function get_builtins known_embedding_functions
+            register_embedding_function register_sparse_embedding_function
+            sparse_known_embedding_functions
             """,
         ),
-    ),
-    "chromadb.utils.embedding_functions.chroma_bm25_embedding_function": (
-        ("vermilion.embeddings.bm25", "ChromaBm25EmbeddingFunction"),
     ),
     "chromadb.utils.statistics": (
         (

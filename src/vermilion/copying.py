@@ -13,6 +13,7 @@ from uuid import uuid4
 from vermilion.configuration import Configuration, for_copy, without_legacy
 from vermilion.embedder import Embedder
 from vermilion.embeddings.base import check_signature, stored_form
+from vermilion.embeddings.cache import EmbeddingCache
 from vermilion.engine import EVERYTHING, CollectionInfo, Column, Engine, Selection
 from vermilion.errors import (
     AlreadyExistsError,
@@ -61,6 +62,7 @@ class Copying:
     _info: CollectionInfo
     _function: Any
     _loader: DataLoader | None
+    _cache: EmbeddingCache | None
 
     def clone(
         self,
@@ -164,12 +166,12 @@ class Copying:
         if info is None:
             with _appearing(engine, target, self._info.schema) as draft:
                 for page in source.scan(self._info.address, selection, ALL, PAGE):
-                    engine.add(draft.address, _batch(page, target.function))
+                    engine.add(draft.address, _batch(page, target.function, self._cache))
             info = replace(draft, name=target.name)
             info = engine.get_collection_by_id(info.address)
         function = self._function if target.function is None else target.function
         made: Any = type(self)
-        copy: Self = made(target.engine, info, function, self._loader)
+        copy: Self = made(target.engine, info, function, self._loader, self._cache)
         return copy
 
     def _forked(self, source: Engine, target: _Target) -> CollectionInfo | None:
@@ -209,7 +211,7 @@ def _appearing(
         raise
 
 
-def _batch(page: Records, function: Any) -> Batch:
+def _batch(page: Records, function: Any, cache: EmbeddingCache | None) -> Batch:
     vectors = page.vectors
     if function is not None:
         documents = page.documents or []
@@ -220,7 +222,7 @@ def _batch(page: Records, function: Any) -> Batch:
                 "records out by where_document, or copy without an embedding_function"
             )
         columns = Columns(page.ids, None, page.documents, None, None, None)
-        vectors = Embedder(function, None, None).vectors(columns)
+        vectors = Embedder(function, None, None, cache).vectors(columns)
     return Batch(
         page.ids, vectors, documents=page.documents, uris=page.uris, metadatas=page.metadatas
     )

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion import bridge
-from vermilion.embeddings.base import as_vectors
+from vermilion.embeddings.base import as_vectors, stored_form
+from vermilion.embeddings.cache import EmbeddingCache, Purpose
 from vermilion.embeddings.default import DefaultEmbeddingFunction
 from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.errors import ArgumentValueError
 from vermilion.records import Columns
+from vermilion.switching import maker_of
 from vermilion.types import DataLoader
 
 Matrix = NDArray[np.float32]
@@ -28,11 +30,16 @@ class Embedder:
     """
 
     def __init__(
-        self, given: Any, stored: dict[str, Any] | None, loader: DataLoader | None
+        self,
+        given: Any,
+        stored: dict[str, Any] | None,
+        loader: DataLoader | None,
+        cache: EmbeddingCache | None = None,
     ) -> None:
         self._given = given
         self._stored = stored
         self._loader = loader
+        self._cache = cache
         self._rebuilt: Any = None
 
     @property
@@ -61,6 +68,13 @@ class Embedder:
             )
         return self._given
 
+    @property
+    def maker(self) -> str | None:
+        """The function as the collection tells it from others; None for one without a name."""
+        if self._given is not None and not isinstance(self._given, DefaultEmbeddingFunction):
+            return maker_of(stored_form(self._given))
+        return maker_of(self._stored)
+
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
     def vectors(self, columns: Columns, *, needed: bool = True) -> Matrix | None:
@@ -81,8 +95,8 @@ class Embedder:
                 "embeddings"
             )
         if columns.uris is not None:
-            return self._embed(self._load_all(columns.uris))
-        return self._embed(columns.documents if columns.images is None else columns.images)
+            return self.embed(self._load_all(columns.uris))
+        return self.embed(columns.documents if columns.images is None else columns.images)
 
     def vectors_if_any(self, columns: Columns) -> Matrix | None:
         """Vectors for an update: given, or made of new documents or images.
@@ -96,13 +110,27 @@ class Embedder:
             raise ArgumentValueError("At most one of documents, images may be provided")
         source = columns.documents if columns.images is None else columns.images
         if source is not None:
-            return self._embed(source)
+            return self.embed(source)
         if columns.uris is None or self._loader is None or None in columns.uris:
             return None
-        return self._embed(self._load_all(columns.uris))
+        return self.embed(self._load_all(columns.uris))
 
-    def _embed(self, inputs: Any) -> Matrix:
-        return self._matrix(bridge.apart(self.function, input=inputs))
+    def embed(self, inputs: Any) -> Matrix:
+        """One vector for each document, image, or whatever a loader gave."""
+        return self._cached(self.function, inputs, "document")
+
+    def _cached(self, function: Any, inputs: Any, purpose: Purpose) -> Matrix:
+        """Asks the function for what the cache does not know; images are never in it."""
+        call = function if purpose == "document" else getattr(function, "embed_query", function)
+        texts = isinstance(inputs, list) and all(isinstance(one, str) for one in inputs)
+        if self._cache is None or not texts or not inputs:
+            return _called(call, inputs)
+        lookup = bridge.apart(self._cache.look_up, function, inputs, purpose)
+        if lookup is None:
+            return _called(call, inputs)
+        missing = list(lookup.missing.values())
+        made = _called(call, missing) if missing else np.empty((0, 0), np.float32)
+        return bridge.apart(self._cache.complete, lookup, made)
 
     # ── querying ─────────────────────────────────────────────────────────────────────────────────
 
@@ -121,16 +149,14 @@ class Embedder:
                 "there are no query_embeddings"
             )
         inputs = sources[0] if uris is None else self._load_all(uris)
-        function = self.function
-        embed = getattr(function, "embed_query", function)
-        return self._matrix(bridge.apart(embed, input=inputs))
-
-    @staticmethod
-    def _matrix(result: object) -> Matrix:
-        vectors: Matrix = as_vectors(result)
-        return vectors
+        return self._cached(self.function, inputs, "query")
 
     # ── loading ──────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def can_load(self) -> bool:
+        """Whether there is a data loader."""
+        return self._loader is not None
 
     def check_loader(self) -> DataLoader:
         """The data loader. Raises ValueError when there is none."""
@@ -147,3 +173,9 @@ class Embedder:
 
     def _load_all(self, uris: Sequence[str | None]) -> Any:
         return bridge.apart(self.check_loader(), uris)
+
+
+def _called(call: Any, inputs: Any) -> Matrix:
+    """What a function gives, be it one that blocks or a coroutine."""
+    vectors: Matrix = as_vectors(bridge.awaited(bridge.apart(call, input=inputs)))
+    return vectors

@@ -194,6 +194,19 @@ class Engine(Protocol):
         """
         ...
 
+    def switch_vectors(
+        self, address: Address, staged: Address, function: dict[str, Any]
+    ) -> list[str]:
+        """Gives all records the vectors of another collection, and the collection its function.
+
+        Both happen at one moment: who reads sees the old vectors or the new ones. `staged` has a
+        record with the same id for each, whose uri is the `switching.source_stamp` of what its
+        vector was made of. Where such a record is missing or is of something else, nothing changes,
+        and some of those ids are returned; when it is done, none. Indexes are built anew. The new
+        vectors may have another dimension.
+        """
+        ...
+
     def delete_collection(self, name: str, tenant: str, database: str) -> None:
         """Deletes a collection and its records. Raises NotFoundError."""
         ...

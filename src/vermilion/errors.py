@@ -85,6 +85,10 @@ class DimensionError(InvalidArgumentError, InvalidDimensionException):
     """A vector does not have the dimension of its collection."""
 
 
+class FunctionChangedError(InvalidArgumentError):
+    """The collection has got another embedding function since the vectors were made."""
+
+
 class UnprocessableError(InvalidArgumentError):
     """The JSON of a request has another shape than it should."""
 
@@ -240,6 +244,10 @@ class UnreachableError(InternalError, ConnectionError, ValueError):
         """`sent` tells whether the server may have received the request."""
         super().__init__(text)
         self.sent = sent
+
+
+class OfflineError(UnreachableError):
+    """VERMILION_OFFLINE is set, and this would have spoken to another machine."""
 
 
 class ServerTimeoutError(UnreachableError, TimeoutError):

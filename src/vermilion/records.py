@@ -34,7 +34,8 @@ class Batch:
     `vectors` is float32 of shape (n, dimension), finite, or None when no row has one. Rows whose
     `has_vector` is False carry none (only `update` takes such rows); `has_vector=None` means all.
     A None cell of another column means "nothing given"; so does a None column. The columns in
-    `clear` are emptied first in records that exist, whatever is then given for them.
+    `clear` are emptied first in records that exist, whatever is then given for them. `made_by`
+    is the function that made the vectors, see `switching.maker_of`; None for given ones.
     """
 
     ids: list[str]
@@ -44,6 +45,7 @@ class Batch:
     uris: Sequence[str | None] | None = None
     metadatas: Sequence[Mapping[str, Any] | None] | None = None
     clear: frozenset[str] = frozenset()
+    made_by: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from vermilion.embedder import Embedder
-from vermilion.engine import CollectionInfo, Engine, Selection
+from vermilion.engine import Selection
 from vermilion.errors import ArgumentValueError
+from vermilion.following import Following, following
 from vermilion.names import check_field
 from vermilion.records import (
     as_list,
@@ -31,12 +31,9 @@ if TYPE_CHECKING:
     from vermilion.search import Search
 
 
-class Searching:
+class Searching(Following):
     """What `Collection` inherits."""
 
-    _engine: Callable[[], Engine]
-    _info: CollectionInfo
-    _embedder: Embedder
     _sparse: SparseEmbedder
 
     def _query_words(
@@ -69,11 +66,13 @@ class Searching:
                 )
                 for text, row in zip(asked, rows, strict=True)
             ]
+            self._keep_up()
             ready = queries.embedded(searches, self._embedder, self._sparse)
         ranked = self._engine().search(self._info.address, ready)
         hits = cut.of(queries.ranked_hits(ranked))
         return query_result(hits, reported(wanted), self._embedder)
 
+    @following
     def search(
         self,
         searches: Search | str | Sequence[Search | str],
@@ -99,6 +98,7 @@ class Searching:
             else one
             for one in queries.search_list(searches)
         ]
+        self._keep_up()
         ready = queries.embedded(wanted, self._embedder, self._sparse)
         return queries.search_result(ready, self._engine().search(self._info.address, ready))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from vermilion import client as embedded
 from vermilion import sharing
 from vermilion.auth_types import TokenTransportHeader
-from vermilion.client import Client
+from vermilion.client import Client, EmbeddingPlace, with_cache
 from vermilion.errors import ArgumentValueError, ChromaAuthError
 from vermilion.remote.target import Target, server_url
 from vermilion.remote.transport import Threaded, Transport
@@ -66,14 +66,16 @@ def http_client(
     *,
     timeout: float | None = TIMEOUT,
     retries: int = RETRIES,
+    embedding_cache: EmbeddingPlace = None,
 ) -> Client:
     """A client of a server, ours or Chroma's.
 
     `host` may be a URL, with a path if the server is behind a proxy. `timeout` is how many seconds
     of silence end a request, None for never. What may be repeated is sent up to `retries` times
     more when the connection breaks or the server is busy. Raises UnreachableError when no server
-    answers.
+    answers. For `embedding_cache` see persistent_client.
     """
+    settings = with_cache(settings, embedding_cache)
     settings = served(settings, host, port, ssl, headers)
     target = target_of(settings, timeout, retries)
     return open_client(Threaded(target), settings, tenant, database)

@@ -30,6 +30,7 @@ FIELDS: dict[str, tuple[type, Any]] = {
     "allow_reset": (bool, False),
     "memory_limit": (object, None),  # bytes, or "512MB"; of PersistentClient
     "read_only": (bool, False),
+    "embedding_cache": (object, None),  # a path, or True
     "anonymized_telemetry": (bool, False),  # there is none
     "chroma_api_impl": (str, "vermilion.local.engine.LocalEngine"),
     "chroma_server_host": (str, None),
@@ -81,7 +82,7 @@ _UNITS = {
 }
 
 # In the environment such general names belong to somebody else.
-_ONLY_GIVEN = {"memory_limit", "read_only"}
+_ONLY_GIVEN = {"memory_limit", "read_only", "embedding_cache"}
 _YES, _NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 

@@ -8,13 +8,14 @@ from typing import Any
 from vermilion.embedder import Embedder
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentValueError
+from vermilion.following import Following, following
 from vermilion.records import check_clear, check_columns, check_count
 from vermilion.searching import naming, selected
 from vermilion.sparse_embedder import SparseEmbedder
 from vermilion.types import DeleteResult
 
 
-class Writing:
+class Writing(Following):
     """What `Collection` inherits."""
 
     _engine: Callable[[], Engine]
@@ -22,6 +23,7 @@ class Writing:
     _embedder: Embedder
     _sparse: SparseEmbedder
 
+    @following
     def add(
         self,
         ids: Any,
@@ -39,9 +41,10 @@ class Writing:
         with naming("add"):
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
             vectors = self._embedder.vectors(columns)
-            batch = self._sparse.filled(columns).batch(vectors)
+            batch = self._signed(columns, self._sparse.filled(columns).batch(vectors))
         self._engine().add(self._info.address, batch)
 
+    @following
     def upsert(
         self,
         ids: Any,
@@ -61,8 +64,10 @@ class Writing:
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
             vectors = self._embedder.vectors(columns, needed=False)
             batch = self._sparse.filled(columns).batch(vectors, check_clear(clear))
+            batch = self._signed(columns, batch)
         self._engine().upsert(self._info.address, batch)
 
+    @following
     def update(
         self,
         ids: Any,
@@ -86,6 +91,7 @@ class Writing:
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
             vectors = self._embedder.vectors_if_any(columns)
             batch = self._sparse.filled(columns).batch(vectors, check_clear(clear))
+            batch = self._signed(columns, batch)
         self._engine().update(self._info.address, batch)
 
     def delete(

@@ -39,7 +39,11 @@ Input = TypeVar("Input", contravariant=True)
 
 @runtime_checkable
 class EmbeddingFunction(Protocol[Input]):
-    """Turns inputs, usually texts, into vectors: one for each, all of one dimension."""
+    """Turns inputs, usually texts, into vectors: one for each, all of one dimension.
+
+    `__call__` and `embed_query` may be coroutines: asynchronous clients await them on their loop,
+    others run them to their end.
+    """
 
     def __call__(self, input: Input) -> Embeddings:
         """Returns one vector per input. Subclasses may return lists of floats."""
@@ -100,10 +104,22 @@ class EmbeddingFunction(Protocol[Input]):
 
 def _checked(call: Callable[..., Any]) -> Callable[..., Embeddings]:
     """The same method, whose answer is always a list of float32 arrays."""
+    if inspect.iscoroutinefunction(call):
+        return _checked_later(call)
 
     @functools.wraps(call)
     def checked(self: Any, input: Any) -> Embeddings:
         return list(as_vectors(call(self, input)))
+
+    return checked
+
+
+def _checked_later(call: Callable[..., Any]) -> Callable[..., Any]:
+    """As `_checked`, for a coroutine."""
+
+    @functools.wraps(call)
+    async def checked(self: Any, input: Any) -> Embeddings:
+        return list(as_vectors(await call(self, input)))
 
     return checked
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from vermilion.embeddings.sparse import (
     SparseEmbeddingFunction,
-    register_sparse_embedding_function,
+    register_sparse_builtin,
 )
 from vermilion.errors import ArgumentValueError
 from vermilion.types import SparseVector, SparseVectors
@@ -36,9 +36,12 @@ _SEPARATORS = re.compile(r"[^\w\s]+")
 MASK = 0xFFFFFFFF
 
 
-@register_sparse_embedding_function
+@register_sparse_builtin
 class ChromaBm25EmbeddingFunction(SparseEmbeddingFunction[list[str]]):
-    """See the module. `k` and `b` are BM25's, `avg_doc_length` counts tokens."""
+    """BM25 weights of English texts, without a model.
+
+    `k` and `b` are BM25's, `avg_doc_length` counts tokens.
+    """
 
     def __init__(
         self,

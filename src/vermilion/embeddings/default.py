@@ -79,6 +79,11 @@ class ONNXMiniLM_L6_V2(EmbeddingFunction[Documents]):
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> ONNXMiniLM_L6_V2:
         """Returns the function that `get_config` described."""
+        if unknown := sorted(set(config) - {"preferred_providers"}):
+            raise ArgumentValueError(
+                f"Config validation failed for schema 'onnx_mini_lm_l6_v2': unknown {unknown}, "
+                "allowed is preferred_providers"
+            )
         return ONNXMiniLM_L6_V2(config.get("preferred_providers"))
 
     def default_space(self) -> Space:

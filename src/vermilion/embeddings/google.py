@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from vermilion.embeddings.hosted import (
+from vermilion.embeddings.hosted import make_class
+from vermilion.embeddings.provider import (
     KEY,
     Parameter,
     Provider,
     header,
     key_variable,
-    make_class,
     model,
     no_key,
     optional_key,
@@ -129,6 +129,7 @@ GoogleGeminiEmbeddingFunction = make_class(
         asks=_gemini_body,
         reads=_gemini_vectors,
         batch=100,
+        hosts=("-aiplatform.googleapis.com",),
         example={"task_type": "RETRIEVAL_DOCUMENT", "query_task": "RETRIEVAL_QUERY"},
     )
 )
@@ -202,6 +203,7 @@ GoogleVertexEmbeddingFunction = make_class(
         asks=_instances,
         reads=_predictions,
         batch=250,
+        hosts=("-aiplatform.googleapis.com",),
         example={"model_name": "text-embedding-005", "project_id": "your-project"},
     )
 )

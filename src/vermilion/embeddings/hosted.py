@@ -1,185 +1,58 @@
 """Embedding functions that ask a provider over HTTP, each made of one row of a table.
 
-A `Provider` says everything there is to know of one: its names, its constructor's parameters, where
-it is, how it wants to be asked and how it answers. `make_class` turns a row into a class whose
-constructor, stored configuration, checks and documentation all come from that row.
+`make_class` turns a row into a class whose constructor, stored configuration, checks and
+documentation all come from that row.
 """
 
 from __future__ import annotations
 
 import inspect
 import os
-import re
 import warnings
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
+from vermilion.embeddings import trust
 from vermilion.embeddings.base import EmbeddingFunction, register_builtin
-from vermilion.embeddings.shapes import Asks, Items, Reads, Values, is_image
+from vermilion.embeddings.provider import (
+    KEY,
+    Provider,
+    check_config,
+    check_types,
+    default_of,
+    plain,
+    signature,
+    snake_case,
+)
+from vermilion.embeddings.shapes import is_image
+from vermilion.embeddings.sparse import SparseEmbeddingFunction, register_sparse_builtin
 from vermilion.embeddings.transport import Request, send
-from vermilion.errors import ArgumentTypeError, ArgumentValueError, EmbeddingError
-from vermilion.types import Embeddings, Space, pages
+from vermilion.errors import ArgumentValueError, EmbeddingError
+from vermilion.types import Embeddings, Space, SparseVectors, pages
 
-REQUIRED = inspect.Parameter.empty
 # So many requests of one call are under way at a time.
 PARALLEL = 4
-SPACES: tuple[Space, ...] = ("cosine", "l2", "ip")
-_JSON_TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
-_JSON_TYPES |= {"object": dict}
+K = TypeVar("K", bound="Hosted")
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a constructor, and what becomes of it.
-
-    `kind` is its JSON type. A parameter is stored in a collection's configuration unless it is the
-    key itself; with `if_set`, only when it is not None. `fixed` ones cannot be changed afterwards.
-    A parameter without a default has to be there, and may be None only where it is `nullable`.
-    """
-
-    name: str
-    default: Any = None
-    kind: str = "string"
-    stored: bool = True
-    if_set: bool = False
-    fixed: bool = False
-    keyword_only: bool = False
-    nullable: bool = False
-    stores: Callable[[Any], Any] = lambda value: value
-
-
-KEY = Parameter("api_key", stored=False)
-# Where else to ask, for proxies and tests; not for those that have such a parameter of their own.
-BASE_URL = Parameter("base_url", if_set=True, keyword_only=True)
-
-
-def model(default: Any = REQUIRED, name: str = "model_name") -> Parameter:
-    """The model, which no collection can change."""
-    return Parameter(name, default, fixed=True)
-
-
-def key_variable(default: str | None) -> Parameter:
-    """Which environment variable has the key."""
-    return Parameter("api_key_env_var", default)
-
-
-def query_task() -> Parameter:
-    """What queries are embedded for, where that shall differ from documents."""
-    return Parameter("query_task", if_set=True, keyword_only=True)
-
-
-Auth = Callable[[Values, str], dict[str, str]]
-
-
-def bearer(values: Values, key: str) -> dict[str, str]:
-    """The key as a bearer token."""
-    return {"Authorization": f"Bearer {key}"}
-
-
-def header(name: str) -> Auth:
-    """The key in a header of its own."""
-    return lambda values, key: {name: key}
-
-
-def required(values: Values) -> str:
-    """Nothing goes without a key."""
-    return "required"
-
-
-def optional_key(values: Values) -> str:
-    """A key is sent where there is one."""
-    return "optional"
-
-
-def no_key(values: Values) -> str:
-    """There is no key, or another way to say who asks."""
-    return "none"
-
-
-@dataclass(frozen=True)
-class Provider:
-    """A provider of embeddings.
-
-    `names` are those under which collections remember it, the first is what new ones store. `base`
-    and `path` are filled with the values of the parameters. `batch` is how many inputs one request
-    may carry. `prefers` is an environment variable that comes before the default one.
-    """
-
-    names: tuple[str, ...]
-    class_name: str
-    title: str
-    parameters: tuple[Parameter, ...]
-    base: str
-    path: str
-    asks: Asks
-    reads: Reads
-    batch: int
-    prefers: str | None = None
-    auth: Auth = bearer
-    key: Callable[[Values], str] = required
-    key_param: str | None = None  # a parameter of the URL instead of a header
-    override: str | None = None  # the parameter that names the base, if it is not base_url
-    headers: Callable[[Values], dict[str, str]] = field(default=lambda values: {})
-    check: Callable[[Values], None] = field(default=lambda values: None)
-    url: Callable[[Provider, Values, Items], str] | None = None
-    images: str = ""  # "either" texts or images, or "mixed"
-    space: Callable[[Values], tuple[Space, ...]] = field(default=lambda values: SPACES)
-    retired: str | None = None
-    example: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The name that new collections store."""
-        return self.names[0]
-
-    @property
-    def all_parameters(self) -> tuple[Parameter, ...]:
-        """The constructor's parameters, with that for the base URL."""
-        return self.parameters if self.override else (*self.parameters, BASE_URL)
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that names another base URL."""
-        return f"VERMILION_{re.sub('[^A-Z0-9]', '_', self.name.upper())}_BASE_URL"
-
-    def base_url(self, values: Values) -> str:
-        """Where to ask: as given, else as the environment says, else the provider's own place."""
-        given = values.get(self.override or "base_url")
-        place: str = given or os.environ.get(self.variable) or self.base.format_map(values)
-        if not place.startswith(("http://", "https://")):
-            raise ArgumentValueError(f"Expected an http or https URL for {self.name}, got {place}")
-        return place.rstrip("/")
-
-    def schema(self) -> dict[str, Any]:
-        """The JSON Schema of what collections store."""
-        stored = [one for one in self.all_parameters if one.stored]
-        return {
-            "$schema": "http://json-schema.org/draft-07/schema#",
-            "title": self.class_name,
-            "type": "object",
-            "properties": {one.name: {"type": [one.kind, "null"]} for one in stored},
-            "required": [one.name for one in stored if one.default is REQUIRED],
-            "additionalProperties": False,
-        }
-
-
-class HostedEmbeddingFunction(EmbeddingFunction[Any]):
-    """Asks a provider over HTTP. Its subclasses are made by `make_class`, from the table."""
+class Hosted:
+    """Asks a provider over HTTP: what dense and sparse functions have in common."""
 
     provider: Provider
+    # Whether the parameters come from what a collection remembers, and not from the program.
+    _stored = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Takes the parameters of its provider. Raises ValueError when the key is not to be had."""
         bound = inspect.signature(type(self)).bind(*args, **kwargs)
         bound.apply_defaults()
         self._values = {
-            name: _plain(value) for name, value in bound.arguments.items() if name != KEY.name
+            name: plain(value) for name, value in bound.arguments.items() if name != KEY.name
         }
-        _check_types(self.provider, self._values)
+        check_types(self.provider, self._values)
         self.provider.check(self._values)
+        if not self._stored:
+            trust.remember(self.provider.name, self.provider.base_url(self._values))
         self._key = self._find_key(bound.arguments.get(KEY.name))
 
     def _find_key(self, given: str | None) -> str | None:
@@ -195,7 +68,7 @@ class HostedEmbeddingFunction(EmbeddingFunction[Any]):
             )
             return given
         variable, prefers = self._values["api_key_env_var"], self.provider.prefers
-        usual = variable in (None, _default(self.provider, "api_key_env_var"))
+        usual = variable in (None, default_of(self.provider, "api_key_env_var"))
         if prefers and usual and prefers in os.environ:
             variable = self._values["api_key_env_var"] = prefers
         key = None if variable is None else os.environ.get(variable)
@@ -213,14 +86,6 @@ class HostedEmbeddingFunction(EmbeddingFunction[Any]):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}") from None
 
     # ── embedding ────────────────────────────────────────────────────────────────────────────────
-
-    def __call__(self, input: Any) -> Embeddings:
-        """Returns one vector per input, in their order, however many requests that takes."""
-        return self._embed(list(input), query=False)
-
-    def embed_query(self, input: Any) -> Embeddings:
-        """Returns one vector per query; as for documents unless a query task was asked for."""
-        return self._embed(list(input), query=True)
 
     def _embed(self, inputs: list[Any], *, query: bool) -> list[Any]:
         self._check_inputs(inputs)
@@ -251,11 +116,14 @@ class HostedEmbeddingFunction(EmbeddingFunction[Any]):
     def _request(self, items: list[Any], query: bool) -> Request:
         provider, values, key = self.provider, self._values, self._key
         place = provider.url or (lambda row, given, items: row.base_url(given) + row.path)
+        url = place(provider, values, items).format_map(values)
         headers = provider.headers(values)
         if key and not provider.key_param:
             headers = {**headers, **provider.auth(values, key)}
+        if self._stored and (key or headers):
+            trust.check(provider, url)
         return Request(
-            place(provider, values, items).format_map(values),
+            url,
             provider.asks(values, items, query),
             headers,
             {provider.key_param: key} if key and provider.key_param else {},
@@ -294,14 +162,6 @@ class HostedEmbeddingFunction(EmbeddingFunction[Any]):
             if one.stored and not (one.if_set and self._values[one.name] is None)
         }
 
-    def default_space(self) -> Space:
-        """Returns the first of the spaces that suit the model."""
-        return self.provider.space(self._values)[0]
-
-    def supported_spaces(self) -> list[Space]:
-        """Returns the spaces that suit the model."""
-        return list(self.provider.space(self._values))
-
     def validate_config_update(
         self, old_config: dict[str, Any], new_config: dict[str, Any]
     ) -> None:
@@ -312,12 +172,12 @@ class HostedEmbeddingFunction(EmbeddingFunction[Any]):
                 raise ArgumentValueError(
                     f"The {one.name.replace('_', ' ')} cannot be changed after the embedding "
                     f"function has been initialized: it is {old!r}, got {new!r}. Clone the "
-                    "collection with the other embedding function instead"
+                    "collection with the other embedding function, or use collection.reembed"
                 )
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, HostedEmbeddingFunction)
+            isinstance(other, Hosted)
             and type(self) is type(other)
             and self.get_config() == other.get_config()
         )
@@ -330,11 +190,56 @@ class HostedEmbeddingFunction(EmbeddingFunction[Any]):
         return f"{type(self).__name__}({told})"
 
 
+class HostedEmbeddingFunction(Hosted, EmbeddingFunction[Any]):
+    """Vectors from a provider. Its subclasses are made by `make_class`, from the table."""
+
+    def __call__(self, input: Any) -> Embeddings:
+        """Returns one vector per input, in their order, however many requests that takes."""
+        return self._embed(list(input), query=False)
+
+    def embed_query(self, input: Any) -> Embeddings:
+        """Returns one vector per query; as for documents unless a query task was asked for."""
+        return self._embed(list(input), query=True)
+
+    def default_space(self) -> Space:
+        """Returns the first of the spaces that suit the model."""
+        return self.provider.space(self._values)[0]
+
+    def supported_spaces(self) -> list[Space]:
+        """Returns the spaces that suit the model."""
+        return list(self.provider.space(self._values))
+
+
+class HostedSparseEmbeddingFunction(Hosted, SparseEmbeddingFunction[Any]):
+    """Sparse vectors from a provider, made in the same way."""
+
+    def __call__(self, input: Any) -> SparseVectors:
+        """Returns one sparse vector per text, in their order."""
+        return self._embed(list(input), query=False)
+
+    def embed_query(self, input: Any) -> SparseVectors:
+        """Returns one sparse vector per query."""
+        return self._embed(list(input), query=True)
+
+
 # ── a row becomes a class ────────────────────────────────────────────────────────────────────────
 
 
 def make_class(provider: Provider) -> type[HostedEmbeddingFunction]:
     """The embedding function of a provider, registered under its names."""
+    kind = _make(provider, HostedEmbeddingFunction)
+    register_builtin(kind, *provider.names)
+    return kind
+
+
+def make_sparse_class(provider: Provider) -> type[HostedSparseEmbeddingFunction]:
+    """The sparse embedding function of a provider, registered under its name."""
+    kind = _make(provider, HostedSparseEmbeddingFunction)  # type: ignore[type-abstract]
+    register_sparse_builtin(kind)
+    return kind
+
+
+def _make(provider: Provider, base: type[K]) -> type[K]:
 
     def name() -> str:
         """Returns the name that collections store."""
@@ -344,86 +249,28 @@ def make_class(provider: Provider) -> type[HostedEmbeddingFunction]:
         """Raises ValueError when a value is missing, unknown, or of the wrong type."""
         check_config(provider, config)
 
-    def build_from_config(config: dict[str, Any]) -> HostedEmbeddingFunction:
+    def build_from_config(config: dict[str, Any]) -> K:
         """Returns the function that `get_config` described."""
         values = snake_case(config)
+        values = {name: values[name] for name in values if name not in provider.leaves_out}
         check_config(provider, values)
         keys = [one for one in provider.parameters if not one.stored]
-        return kind(**values, **{one.name: None for one in keys})
+        function: K = kind.__new__(kind)
+        function._stored = True  # before the constructor, which would believe an address
+        function.__init__(**values, **{one.name: None for one in keys})  # type: ignore[misc]
+        return function
 
-    kind: type[HostedEmbeddingFunction] = type(
+    kind: type[K] = type(
         provider.class_name,
-        (HostedEmbeddingFunction,),
+        (base,),
         {
             "__doc__": f"Embeddings from {provider.title}.",
             "__module__": __name__,
-            "__signature__": _signature(provider),
+            "__signature__": signature(provider),
             "provider": provider,
             "name": staticmethod(name),
             "validate_config": staticmethod(validate_config),
             "build_from_config": staticmethod(build_from_config),
         },
     )
-    register_builtin(kind, *provider.names)
     return kind
-
-
-def check_config(provider: Provider, config: Mapping[str, Any]) -> None:
-    """Raises ValueError unless these are values that a collection may store for the provider."""
-    known = {one.name: one for one in provider.all_parameters if one.stored}
-    if unknown := sorted(set(config) - set(known)):
-        raise ArgumentValueError(
-            f"Config validation failed for schema {provider.name!r}: unknown {', '.join(unknown)}; "
-            f"allowed are {', '.join(known)}"
-        )
-    for one in known.values():
-        there = one.name in config if one.nullable else config.get(one.name) is not None
-        if one.default is REQUIRED and not there:
-            raise ArgumentValueError(
-                f"Config validation failed for schema {provider.name!r}: {one.name} is missing"
-            )
-    _check_types(provider, config)
-
-
-def snake_case(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys as JavaScript writes them, `apiKeyEnvVar`, are `api_key_env_var`."""
-    return {re.sub("(?<=[a-z0-9])([A-Z])", r"_\1", key).lower(): config[key] for key in config}
-
-
-def _check_types(provider: Provider, values: Mapping[str, Any]) -> None:
-    for one in provider.all_parameters:
-        value = values.get(one.name)
-        if value is None:
-            continue
-        wrong = isinstance(value, bool) and one.kind != "boolean"
-        if wrong or not isinstance(value, _JSON_TYPES[one.kind]):  # type: ignore[arg-type]
-            raise ArgumentTypeError(
-                f"Expected {one.name} of {provider.class_name} to be of type {one.kind}, "
-                f"got {value!r}"
-            )
-
-
-def _plain(value: Any) -> Any:
-    """A value without the enumerations that it may be told in."""
-    if isinstance(value, dict):
-        return {_plain(key): _plain(cell) for key, cell in value.items()}
-    return value.value if isinstance(value, Enum) else value
-
-
-def _signature(provider: Provider) -> inspect.Signature:
-    return inspect.Signature(
-        [
-            inspect.Parameter(
-                one.name,
-                inspect.Parameter.KEYWORD_ONLY
-                if one.keyword_only
-                else inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=one.default,
-            )
-            for one in provider.all_parameters
-        ]
-    )
-
-
-def _default(provider: Provider, name: str) -> Any:
-    return next((one.default for one in provider.parameters if one.name == name), None)

@@ -6,6 +6,8 @@ A library that is not installed is named, with how to get it, when the function 
 
 from __future__ import annotations
 
+import inspect
+import os
 from functools import cache
 from typing import Any, ClassVar
 
@@ -14,12 +16,13 @@ import numpy as np
 from vermilion.embeddings.base import EmbeddingFunction, optional, register_builtin
 from vermilion.embeddings.shapes import is_image
 from vermilion.errors import ArgumentValueError
+from vermilion.offline import need_network, offline
 from vermilion.types import Documents, Embeddings, Space
 
 _PLAIN = (str, int, float, bool, type(None), list, dict)
 
 
-class InstalledFunction(EmbeddingFunction[Any]):
+class Remembered:
     """What these have in common: their configuration is their constructor's values."""
 
     fixed: ClassVar[tuple[str, ...]] = ()
@@ -35,9 +38,30 @@ class InstalledFunction(EmbeddingFunction[Any]):
         """Returns the constructor's values."""
         return dict(self._values)
 
-    def default_space(self) -> Space:
-        """Returns "cosine"."""
-        return "cosine"
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The function that `get_config` described, made of values that were checked."""
+        cls.check_config(config)
+        kwargs = check_kwargs(config.get("kwargs") or {})
+        rest = {name: value for name, value in config.items() if name != "kwargs"}
+        return cls(**rest, **kwargs)
+
+    @classmethod
+    def check_config(cls, config: dict[str, Any]) -> None:
+        """Raises ValueError for a value that is missing, unknown or of the wrong type."""
+        known = {
+            name: one
+            for name, one in inspect.signature(cls).parameters.items()
+            if one.kind is not inspect.Parameter.VAR_KEYWORD
+        }
+        allowed = [*known, *(["kwargs"] if len(known) < _parameters(cls) else [])]
+        if unknown := sorted(set(config) - set(allowed)):
+            raise _invalid(cls, f"unknown {', '.join(unknown)}; allowed are {', '.join(allowed)}")
+        for name, one in known.items():
+            if name not in config and one.default is inspect.Parameter.empty:
+                raise _invalid(cls, f"{name} is missing")
+            if not _fits(config.get(name), str(one.annotation)):
+                raise _invalid(cls, f"{name} is {config[name]!r}, expected {one.annotation}")
 
     def validate_config_update(
         self, old_config: dict[str, Any], new_config: dict[str, Any]
@@ -48,7 +72,7 @@ class InstalledFunction(EmbeddingFunction[Any]):
                 raise ArgumentValueError(
                     f"The {name.replace('_', ' ')} cannot be changed after the embedding function "
                     f"has been initialized: it is {old_config.get(name)!r}, got "
-                    f"{new_config.get(name)!r}"
+                    f"{new_config.get(name)!r}. Use collection.reembed to change it"
                 )
 
     def __eq__(self, other: object) -> bool:
@@ -56,6 +80,38 @@ class InstalledFunction(EmbeddingFunction[Any]):
 
     def __hash__(self) -> int:
         return hash(type(self))
+
+
+_KINDS: dict[str, Any] = {"str": str, "bool": bool, "int": int, "float": (int, float)}
+
+
+def _parameters(kind: type) -> int:
+    return len(inspect.signature(kind).parameters)
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    """Whether a value is of one of the plain types that an annotation names; None always is."""
+    kinds = [_KINDS[word] for word in annotation.split(" | ") if word in _KINDS]
+    if value is None or not kinds:
+        return True
+    return isinstance(value, bool) == ("bool" in annotation) and isinstance(value, tuple(kinds))
+
+
+def _invalid(kind: Any, what: str) -> ArgumentValueError:
+    return ArgumentValueError(f"Config validation failed for schema {kind.name()!r}: {what}")
+
+
+class InstalledFunction(Remembered, EmbeddingFunction[Any]):
+    """A dense function of a library that is installed beside this package."""
+
+    def default_space(self) -> Space:
+        """Returns "cosine"."""
+        return "cosine"
+
+    @classmethod
+    def validate_config(cls, config: dict[str, Any]) -> None:
+        """Raises ValueError when `build_from_config` could not use the values."""
+        cls.check_config(config)
 
 
 def check_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -73,13 +129,20 @@ def check_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
     return kwargs
 
 
+def hub_library(package: str, remedy: str) -> Any:
+    """Imports a library that fetches models from Hugging Face, which it does not when offline."""
+    if offline():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    return optional(package, remedy)
+
+
 # ── sentence-transformers ────────────────────────────────────────────────────────────────────────
 
 
 @cache
 def _sentence_transformer(model_name: str, device: str, kwargs: tuple[Any, ...]) -> Any:
     """A model, loaded once for all functions that name it."""
-    library = optional("sentence_transformers", "pip install sentence_transformers")
+    library = hub_library("sentence_transformers", "pip install sentence_transformers")
     return library.SentenceTransformer(model_name, device=device, **dict(kwargs))
 
 
@@ -118,9 +181,10 @@ class SentenceTransformerEmbeddingFunction(InstalledFunction):
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> SentenceTransformerEmbeddingFunction:
         """Returns the function that `get_config` described."""
-        kwargs = config.get("kwargs") or {}
-        rest = {name: value for name, value in config.items() if name != "kwargs"}
-        return SentenceTransformerEmbeddingFunction(**rest, **kwargs)
+        made: SentenceTransformerEmbeddingFunction = (
+            SentenceTransformerEmbeddingFunction.from_config(config)
+        )
+        return made
 
 
 @register_builtin
@@ -131,7 +195,7 @@ class Text2VecEmbeddingFunction(InstalledFunction):
 
     def __init__(self, model_name: str = "shibing624/text2vec-base-chinese") -> None:
         self._values = {"model_name": model_name}
-        library = optional("text2vec", "pip install text2vec")
+        library = hub_library("text2vec", "pip install text2vec")
         self._model = library.SentenceModel(model_name_or_path=model_name)
 
     def __call__(self, input: Documents) -> Embeddings:
@@ -146,7 +210,8 @@ class Text2VecEmbeddingFunction(InstalledFunction):
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> Text2VecEmbeddingFunction:
         """Returns the function that `get_config` described."""
-        return Text2VecEmbeddingFunction(**config)
+        made: Text2VecEmbeddingFunction = Text2VecEmbeddingFunction.from_config(config)
+        return made
 
 
 @register_builtin
@@ -162,7 +227,7 @@ class InstructorEmbeddingFunction(InstalledFunction):
         instruction: str | None = None,
     ) -> None:
         self._values = {"model_name": model_name, "device": device, "instruction": instruction}
-        library = optional("InstructorEmbedding", "pip install InstructorEmbedding")
+        library = hub_library("InstructorEmbedding", "pip install InstructorEmbedding")
         self._model = library.INSTRUCTOR(model_name, device=device)
 
     def __call__(self, input: Documents) -> Embeddings:
@@ -179,7 +244,8 @@ class InstructorEmbeddingFunction(InstalledFunction):
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> InstructorEmbeddingFunction:
         """Returns the function that `get_config` described."""
-        return InstructorEmbeddingFunction(**config)
+        made: InstructorEmbeddingFunction = InstructorEmbeddingFunction.from_config(config)
+        return made
 
 
 # ── images and texts ─────────────────────────────────────────────────────────────────────────────
@@ -199,7 +265,7 @@ class OpenCLIPEmbeddingFunction(InstalledFunction):
     ) -> None:
         """`checkpoint` is a name that open_clip knows, or a file."""
         self._values = {"model_name": model_name, "checkpoint": checkpoint, "device": device}
-        library = optional("open_clip", "pip install open-clip-torch")
+        library = hub_library("open_clip", "pip install open-clip-torch")
         self._torch = optional("torch", "pip install torch")
         self._image = optional("PIL.Image", "pip install pillow").Image
         model, _, self._prepare = library.create_model_and_transforms(
@@ -232,7 +298,8 @@ class OpenCLIPEmbeddingFunction(InstalledFunction):
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> OpenCLIPEmbeddingFunction:
         """Returns the function that `get_config` described."""
-        return OpenCLIPEmbeddingFunction(**config)
+        made: OpenCLIPEmbeddingFunction = OpenCLIPEmbeddingFunction.from_config(config)
+        return made
 
 
 # ── others' objects ──────────────────────────────────────────────────────────────────────────────
@@ -260,6 +327,7 @@ class AmazonBedrockEmbeddingFunction(InstalledFunction):
 
     def __call__(self, input: Documents) -> Embeddings:
         """Returns one vector per text, one request each."""
+        need_network("Amazon Bedrock", self._client.meta.endpoint_url)
         return [self._one(text) for text in input]
 
     def _one(self, text: str) -> Any:
@@ -281,6 +349,8 @@ class AmazonBedrockEmbeddingFunction(InstalledFunction):
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> AmazonBedrockEmbeddingFunction:
         """Returns the function that `get_config` described, with a session of the same region."""
+        if unknown := sorted(set(config) - {"session_args", "model_name", "kwargs"}):
+            raise _invalid(AmazonBedrockEmbeddingFunction, f"unknown {', '.join(unknown)}")
         boto3 = optional("boto3", "pip install boto3")
         session = boto3.Session(**(config.get("session_args") or {}))
         kwargs = check_kwargs(config.get("kwargs") or {})

@@ -48,9 +48,11 @@ def config_to_embedding_function(form: Mapping[str, Any]) -> EmbeddingFunction[A
 
 def config_to_sparse_embedding_function(form: Mapping[str, Any]) -> SparseEmbeddingFunction[Any]:
     """The sparse function that a stored name and config stand for; as for dense ones."""
-    import vermilion.embeddings.bm25  # noqa: F401  (the one that comes with the package)
+    import vermilion.embeddings.bm25  # noqa: F401  (what most collections have)
 
     name = form.get("name")
+    if name not in sparse_known_embedding_functions:
+        register_all()
     kind = sparse_known_embedding_functions.get(str(name))
     if kind is None:
         raise ArgumentValueError(
@@ -72,9 +74,11 @@ def register_all() -> None:
     """Makes every function of this package and of installed ones known; most programs need none."""
     from importlib.metadata import entry_points  # loads a good deal
 
+    import vermilion.embeddings.bm25
     import vermilion.embeddings.default
     import vermilion.embeddings.installed
-    import vermilion.embeddings.providers  # noqa: F401
+    import vermilion.embeddings.providers
+    import vermilion.embeddings.sparse_models  # noqa: F401
 
     for point in entry_points(group=GROUP):
         if point.name not in known_embedding_functions:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from vermilion.embeddings.hosted import (
+from vermilion.embeddings.hosted import make_class
+from vermilion.embeddings.provider import (
     KEY,
     REQUIRED,
     Parameter,
     Provider,
     key_variable,
-    make_class,
     model,
     query_task,
 )
@@ -99,6 +99,7 @@ OpenAIEmbeddingFunction = make_class(
         asks=_openai_body,
         reads=by_index(),
         batch=2048,
+        hosts=(".openai.com", ".openai.azure.com", ".cognitiveservices.azure.com"),
         example={"model_name": "text-embedding-3-small"},
     )
 )
@@ -147,6 +148,7 @@ BasetenEmbeddingFunction = make_class(
         },
         reads=by_index(),
         batch=128,
+        hosts=(".baseten.co",),
         example={
             "api_key": None,
             "api_base": "https://model-x.api.baseten.co/environments/production/sync/v1",

@@ -17,19 +17,7 @@ from vermilion.embeddings.google import (
     GooglePalmEmbeddingFunction,
     GoogleVertexEmbeddingFunction,
 )
-from vermilion.embeddings.hosted import (
-    KEY,
-    REQUIRED,
-    Parameter,
-    Provider,
-    header,
-    key_variable,
-    make_class,
-    model,
-    no_key,
-    optional_key,
-    query_task,
-)
+from vermilion.embeddings.hosted import make_class, make_sparse_class
 from vermilion.embeddings.openai_like import (
     BasetenEmbeddingFunction,
     JinaEmbeddingFunction,
@@ -40,16 +28,29 @@ from vermilion.embeddings.openai_like import (
     TogetherAIEmbeddingFunction,
     VoyageAIEmbeddingFunction,
 )
+from vermilion.embeddings.provider import (
+    KEY,
+    REQUIRED,
+    Parameter,
+    Provider,
+    header,
+    key_variable,
+    model,
+    no_key,
+    optional_key,
+    query_task,
+)
 from vermilion.embeddings.shapes import (
     Items,
     Values,
     at,
     encoded_image,
+    given,
     is_image,
     list_body,
     text_body,
 )
-from vermilion.types import Space
+from vermilion.types import Space, SparseVector
 
 # ── a list in, a list out ────────────────────────────────────────────────────────────────────────
 
@@ -64,8 +65,9 @@ def _cohere_body(values: Values, items: Items, query: bool) -> dict[str, Any]:
     if any(map(is_image, items)):
         images = [f"data:image/png;base64,{encoded_image(item)}" for item in items]
         return {"model": values["model_name"], "images": images, "input_type": "image"}
-    task = (values["query_task"] if query else None) or "search_document"
-    return {"model": values["model_name"], "texts": list(items), "input_type": task}
+    task = (values["query_task"] if query else None) or values["input_type"] or "search_document"
+    body = {"model": values["model_name"], "texts": list(items), "input_type": task}
+    return {**body, **given(values, ("truncate",))}
 
 
 CohereEmbeddingFunction = make_class(
@@ -73,7 +75,15 @@ CohereEmbeddingFunction = make_class(
         names=("cohere",),
         class_name="CohereEmbeddingFunction",
         title="Cohere",
-        parameters=(KEY, model("large"), key_variable("CHROMA_COHERE_API_KEY"), query_task()),
+        parameters=(
+            KEY,
+            model("large"),
+            key_variable("CHROMA_COHERE_API_KEY"),
+            query_task(),
+            Parameter("input_type", if_set=True, keyword_only=True),
+            Parameter("truncate", if_set=True, keyword_only=True),
+        ),
+        leaves_out=("embedding_type", "image"),
         prefers="COHERE_API_KEY",
         base="https://api.cohere.com/v1",
         path="/embed",
@@ -174,6 +184,7 @@ CloudflareWorkersAIEmbeddingFunction = make_class(
         asks=list_body("text"),
         reads=at("result", "data"),
         batch=100,
+        hosts=("gateway.ai.cloudflare.com",),
         example={"model_name": "@cf/baai/bge-m3", "account_id": "your-account"},
     )
 )
@@ -224,6 +235,11 @@ QWEN_INSTRUCTIONS = {
 }
 
 
+def _cloud_url(row: Provider, values: Values, items: Items) -> str:
+    """Chroma Cloud's clients have a variable of their own for the base."""
+    return (os.environ.get("CHROMA_EMBED_URL") or row.base_url(values)).rstrip("/") + row.path
+
+
 def _qwen_body(values: Values, items: Items, query: bool) -> dict[str, Any]:
     task, instructions = values["task"], values["instructions"] or {}
     of_task = instructions.get(task, {}) if task else {}
@@ -243,13 +259,59 @@ ChromaCloudQwenEmbeddingFunction = make_class(
         ),
         base="https://embed.trychroma.com",
         path="",
-        url=lambda row, values, items: os.environ.get("CHROMA_EMBED_URL") or row.base_url(values),
+        url=_cloud_url,
+        variables=("CHROMA_EMBED_URL",),
         auth=header("x-chroma-token"),
         headers=lambda values: {"x-chroma-embedding-model": values["model"]},
         asks=_qwen_body,
         reads=at("embeddings"),
         batch=100,
         example={"model": "Qwen/Qwen3-Embedding-0.6B", "task": None},
+    )
+)
+
+# ── sparse vectors ───────────────────────────────────────────────────────────────────────────────
+
+
+def _splade_body(values: Values, items: Items, query: bool) -> dict[str, Any]:
+    tokens = "true" if values["include_tokens"] else "false"
+    return {"texts": [*items], "task": "", "target": "", "fetch_tokens": tokens}
+
+
+def _sparse_vectors(answer: Any) -> list[Any]:
+    return [_sparse_vector(row) for row in answer["embeddings"]]
+
+
+def _sparse_vector(row: Any) -> SparseVector:
+    """A vector with its indices ascending, whatever order they came in."""
+    order = sorted(range(len(row["indices"])), key=row["indices"].__getitem__)
+    labels = row.get("labels")
+    return SparseVector(
+        [row["indices"][place] for place in order],
+        [row["values"][place] for place in order],
+        None if labels is None else [labels[place] for place in order],
+    )
+
+
+ChromaCloudSpladeEmbeddingFunction = make_sparse_class(
+    Provider(
+        names=("chroma-cloud-splade",),
+        class_name="ChromaCloudSpladeEmbeddingFunction",
+        title="Chroma Cloud's SPLADE, as sparse vectors",
+        parameters=(
+            key_variable("CHROMA_API_KEY"),
+            model("prithivida/Splade_PP_en_v1", name="model"),
+            Parameter("include_tokens", False, kind="boolean", fixed=True),
+        ),
+        base="https://embed.trychroma.com",
+        path="/embed_sparse",
+        url=_cloud_url,
+        variables=("CHROMA_EMBED_URL",),
+        auth=header("x-chroma-token"),
+        headers=lambda values: {"x-chroma-embedding-model": values["model"]},
+        asks=_splade_body,
+        reads=_sparse_vectors,
+        batch=100,
     )
 )
 
@@ -285,6 +347,7 @@ RoboflowEmbeddingFunction = make_class(
         asks=_roboflow_body,
         reads=at("embeddings"),
         batch=1,
+        hosts=(".roboflow.com",),
         images="mixed",
     )
 )
@@ -316,3 +379,4 @@ PROVIDERS = tuple(
         ChromaCloudQwenEmbeddingFunction,
     )
 )
+SPARSE_PROVIDERS = (ChromaCloudSpladeEmbeddingFunction.provider,)

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from vermilion.embeddings.base import check_signature, optional
+from vermilion.embeddings.base import builtins, check_signature, optional
 from vermilion.errors import ArgumentValueError
 from vermilion.types import SparseVector, SparseVectors
 
@@ -113,3 +113,9 @@ def register_sparse_embedding_function(kind: Any = None) -> Any:
         )
     sparse_known_embedding_functions[name] = kind
     return kind
+
+
+def register_sparse_builtin(kind: Any) -> Any:
+    """As register_sparse_embedding_function, for the ones that come with the package."""
+    builtins.add(kind.__name__)
+    return register_sparse_embedding_function(kind)

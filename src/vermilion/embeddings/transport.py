@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vermilion import forks
 from vermilion.errors import EmbeddingError
+from vermilion.offline import need_network
 
 if TYPE_CHECKING:
     import httpx
@@ -41,6 +42,7 @@ class Request:
 
 def send(provider: str, request: Request, secrets: Iterable[str] = ()) -> Any:
     """The JSON that the provider answers. Raises EmbeddingError; `secrets` are never in it."""
+    need_network(f"The embedding provider {provider}", request.url)
     hidden = [secret for secret in secrets if secret]
     for attempt in range(1, TRIES + 1):
         last = attempt == TRIES

@@ -24,6 +24,7 @@ from vermilion.errors import (
 from vermilion.local.rows import decode_metadata, encode_metadata
 from vermilion.local.sqlite import Database as File
 from vermilion.local.sqlite import create_file, integrity, template
+from vermilion.switching import with_function
 from vermilion.types import Address, Database, Durability
 
 FORMAT = 2
@@ -294,6 +295,17 @@ class Catalogue:
                 connection.execute(
                     "update collections set dimension = ? where id = ? and dimension is null",
                     (dimension, str(id)),
+                )
+
+    def learn_function(self, address: Address, form: dict[str, Any]) -> None:
+        """Remembers the function that the records know to have made their vectors."""
+        with self._file.writing() as connection:
+            info = self._by_id(connection, address)
+            if info is not None:
+                _, configuration, schema = _stored(with_function(info, form))
+                connection.execute(
+                    "update collections set configuration = ?, schema = ? where id = ?",
+                    (configuration, schema, str(info.id)),
                 )
 
     def dimension_changes(self, id: UUID, old: int | None, new: int) -> None:

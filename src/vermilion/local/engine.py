@@ -29,6 +29,7 @@ from vermilion.local.keeping import Keeping
 from vermilion.local.store import RECORDS, Store
 from vermilion.records import Batch
 from vermilion.search import Search
+from vermilion.switching import with_function
 from vermilion.types import (
     USUAL,
     Address,
@@ -199,13 +200,16 @@ class LocalEngine(Keeping):
             address, name, metadata, replace_metadata, configuration
         )
         if configuration is not None:
+            if configuration.embedding_function is not None:
+                with self._changing(address) as collection:
+                    collection.function_changes(configuration.embedding_function)
             self._handles.reopen(address.collection)
         return self._with_dimension(info)
 
     def fork_collection(self, address: Address, new_name: str) -> CollectionInfo:
         """See Engine.fork_collection."""
         with self._changing(address) as collection:
-            info = self._catalogue.get_collection_by_id(address)
+            info = self._with_dimension(self._catalogue.get_collection_by_id(address))
             self._catalogue.need_free_name(new_name, info.tenant, info.database)
             made = replace(info, id=uuid4(), name=new_name, dimension=None)
             store = collection.store()
@@ -219,6 +223,24 @@ class LocalEngine(Keeping):
                 folder = self._folders.of(address.collection)
                 self._adopt(made, lambda draft: copy_collection(store, folder, draft))
         return self._with_dimension(made)
+
+    def switch_vectors(
+        self, address: Address, staged: Address, function: dict[str, Any]
+    ) -> list[str]:
+        """See Engine.switch_vectors."""
+        with self._changing(address) as collection, self._handles.using(staged) as source:
+            missing = collection.switch_vectors(source, function)
+            if collection.store() is None:
+                changes = Changes({}, function)
+                self._catalogue.modify_collection(address, None, None, False, changes)
+        if not missing:
+            self.get_collection_by_id(address)  # has the catalogue learn of it
+        return missing
+
+    def made_with(self, address: Address) -> dict[str, Any] | None:
+        """The function that has made all vectors anew, if one has: a look that costs little."""
+        with self._handles.using(address) as collection:
+            return collection.made_with()[1]
 
     def delete_collection(self, name: str, tenant: str, database: str) -> None:
         """See Engine.delete_collection."""
@@ -417,13 +439,16 @@ class LocalEngine(Keeping):
             return info
         try:
             with self._handles.using(info.address) as collection:
-                dimension = collection.dimension()
+                dimension, function = collection.made_with()
         except NotFoundError:  # deleted since it was looked up
             return info
-        if dimension is not None and not self._read_only:
-            with suppress(StorageError):  # the disk is full: it is asked for again
+        told = info if function is None else with_function(info, function)
+        with suppress(StorageError):  # the disk is full: it is asked for again
+            if dimension is not None and not self._read_only:
                 self._catalogue.learn_dimension(info.id, dimension)
-        return replace(info, dimension=dimension)
+            if function is not None and told != info and not self._read_only:
+                self._catalogue.learn_function(info.address, function)
+        return replace(told, dimension=dimension)
 
     def _discard(self, id: UUID) -> None:
         """Removes the records of a collection that is no longer in the catalogue."""

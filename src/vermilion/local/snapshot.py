@@ -94,6 +94,13 @@ class Snapshot:
             )
         return head
 
+    def maker(self) -> str | None:
+        """The JSON of the function that made the vectors, if they were ever made anew by one."""
+        if not self._connection.execute("select 1 from sqlite_schema where name = 'maker'").get:
+            return None
+        form: str | None = self._connection.execute("select form from maker").get
+        return form
+
     # ── keys ─────────────────────────────────────────────────────────────────────────────────────
 
     def keys_of(self, ids: Sequence[str]) -> dict[str, int]:

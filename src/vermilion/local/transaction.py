@@ -12,8 +12,10 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vermilion.errors import ArgumentValueError, DimensionError
+from vermilion.engine import Column
+from vermilion.errors import ArgumentValueError, DimensionError, FunctionChangedError
 from vermilion.local.rows import checksum, encode_metadata, hash_id, merge_metadata
 from vermilion.local.snapshot import (
     CELLS,
@@ -25,12 +27,17 @@ from vermilion.local.snapshot import (
     Snapshot,
 )
 from vermilion.records import Batch
-from vermilion.types import WriteResult
+from vermilion.switching import MOST_MISSING, source_stamp
+from vermilion.types import WriteResult, pages
 
 # The small table of ids is folded into the large one when it has this many rows.
 FOLD_IDS = 50_000
 # Rows that are inserted by one statement: 384 values at most.
 ROWS_A_STATEMENT = 64
+_URIS: tuple[Column, ...] = ("uris",)
+_SOURCES: tuple[Column, ...] = ("documents", "uris")
+# Records whose vectors are replaced at a time.
+ROWS_A_PAGE = 2_000
 # So many entries of the log are kept for readers that are behind; who is further back starts over.
 LOG_ENTRIES = 20_000
 # What is not in the segments is kept this much longer; beyond, they are built anew.
@@ -197,10 +204,73 @@ class Transaction(Snapshot):
             if new
         ]
 
+    # ── all vectors at once ──────────────────────────────────────────────────────────────────────
+
+    def replace_vectors(self, staged: Snapshot, form: str) -> list[str]:
+        """Gives every record the vector that is staged under its id, made by the function `form`.
+
+        Returns ids for which there is none, or one of another document: then nothing is changed.
+        """
+        keys = self.all_keys()
+        missing: list[str] = []
+        pairs = []
+        for page in pages(len(keys), ROWS_A_PAGE):
+            late, found = self._pair(staged, keys[page])
+            missing += late
+            pairs.append(found)
+        if missing:
+            return missing[:MOST_MISSING]
+        for mine, theirs in pairs:
+            blobs = _matrix_blobs(staged.vectors(theirs))
+            self._connection.executemany(
+                "update vectors set vector = ?2, crc = ?3 where key = ?1",
+                ((key, blob, crc32(blob)) for key, blob in zip(mine.tolist(), blobs, strict=True)),
+            )
+        self._start_over(staged.head.dimension)
+        self.set_maker(form)
+        return []
+
+    def _pair(self, staged: Snapshot, keys: Keys) -> tuple[list[str], tuple[Keys, Keys]]:
+        """The ids of those that nothing fitting is staged for, and the keys here and there."""
+        records = self.records(keys, _SOURCES)
+        there = staged.keys_of(records.ids)
+        known = [id for id in records.ids if id in there]
+        theirs = np.array([there[id] for id in known], np.int64)
+        of: dict[str, str | None] = {}
+        if known:
+            of = dict(zip(known, staged.records(theirs, _URIS).uris or (), strict=True))
+        cells = zip(records.ids, records.documents or (), records.uris or (), strict=True)
+        late = [id for id, document, uri in cells if of.get(id) != source_stamp(document, uri)]
+        return late, (keys, theirs)
+
+    def _start_over(self, dimension: int | None) -> None:
+        """Has every index be made anew: the log does not reach back to what they know."""
+        head = self.head
+        head.dimension = dimension
+        head.seq += 1
+        head.floor = head.seq
+        head.tail = head.rows
+        self._connection.execute("delete from log")
+        self._connection.execute("delete from segments")
+        self._connection.execute("update head set generation = generation + 1")
+        self._finish()
+
+    def set_maker(self, form: str) -> None:
+        """Remembers which function makes the vectors from now on."""
+        self._connection.execute(
+            "create table if not exists maker (id integer primary key check (id = 1), form text)"
+        )
+        self._connection.execute("insert or replace into maker values (1, ?)", (form,))
+
     # ── all of them ──────────────────────────────────────────────────────────────────────────────
 
     def _check_dimension(self, batch: Batch) -> None:
         """A collection without records takes any dimension; afterwards all must be alike."""
+        if batch.made_by is not None and self.maker() not in (None, batch.made_by):
+            raise FunctionChangedError(
+                "The embedding function of the collection was changed meanwhile, and the vectors "
+                "are of the one before: get the collection again"
+            )
         given, wanted = batch.dimension, self.head.dimension
         if given is not None and self.head.rows and wanted is not None and given != wanted:
             raise DimensionError(
@@ -322,9 +392,14 @@ def _have_vectors(batch: Batch, rows: Sequence[int]) -> bool:
 
 def _blobs(batch: Batch, rows: Sequence[int]) -> Iterator[memoryview]:
     """The vectors of these rows as bytes, without copying them one by one."""
-    if batch.vectors is None:
-        return
-    matrix = np.ascontiguousarray(batch.vectors, dtype="<f4")
+    if batch.vectors is not None:
+        yield from _matrix_blobs(batch.vectors, rows)
+
+
+def _matrix_blobs(
+    vectors: NDArray[np.float32], rows: Sequence[int] | None = None
+) -> Iterator[memoryview]:
+    matrix = np.ascontiguousarray(vectors, dtype="<f4")
     flat, width = matrix.data.cast("B"), 4 * matrix.shape[1]
-    for row in rows:
+    for row in range(len(matrix)) if rows is None else rows:
         yield flat[row * width : (row + 1) * width]

@@ -179,6 +179,12 @@ class RemoteEngine:
         """See Engine.fork_collection."""
         return self._ask(collections.ForkCollection(address, new_name))
 
+    def switch_vectors(
+        self, address: Address, staged: Address, function: dict[str, Any]
+    ) -> list[str]:
+        """See Engine.switch_vectors."""
+        return self._ask_ours(care.SwitchVectors(address, staged.collection, function))
+
     def delete_collection(self, name: str, tenant: str, database: str) -> None:
         """See Engine.delete_collection."""
         self._ask(collections.DeleteCollection(tenant, database, name))
@@ -215,6 +221,8 @@ class RemoteEngine:
         if batch.clear:
             self._need("clear")
         self._need("typed", metadata.beyond(batch.metadatas))
+        if batch.made_by is not None and not self._can("made_by"):
+            batch = replace(batch, made_by=None)
         packed = limits.supports_base64_encoding
         return self._ask(verb(address, batch, report=True, packed=packed))
 

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from vermilion import bridge, forks
 from vermilion.errors import ClosedError, ServerTimeoutError, UnreachableError
+from vermilion.offline import need_network
 from vermilion.remote.target import Target
 from vermilion.version import __version__
 
@@ -53,6 +54,7 @@ class Transport(ABC):
     """Sends requests to one server."""
 
     def __init__(self, target: Target) -> None:
+        need_network("The server", target.url)
         self.target = target
         self._closed = False
         self._url = lru_cache(maxsize=256)(self._parsed)

@@ -7,6 +7,7 @@ from vermilion.embeddings.base import (
     known_embedding_functions,
     register_embedding_function,
 )
+from vermilion.embeddings.bm25 import ChromaBm25EmbeddingFunction
 from vermilion.embeddings.default import (
     DefaultEmbeddingFunction,
     ONNXMiniLM_L6_V2,
@@ -27,6 +28,7 @@ from vermilion.embeddings.installed import (
 )
 from vermilion.embeddings.lookup import (
     config_to_embedding_function,
+    config_to_sparse_embedding_function,
     get_builtins,
 )
 from vermilion.embeddings.openai_like import (
@@ -41,6 +43,7 @@ from vermilion.embeddings.openai_like import (
 )
 from vermilion.embeddings.providers import (
     ChromaCloudQwenEmbeddingFunction,
+    ChromaCloudSpladeEmbeddingFunction,
     CloudflareWorkersAIEmbeddingFunction,
     CohereEmbeddingFunction,
     HuggingFaceEmbeddingFunction,
@@ -48,6 +51,16 @@ from vermilion.embeddings.providers import (
     NomicEmbeddingFunction,
     OllamaEmbeddingFunction,
     RoboflowEmbeddingFunction,
+)
+from vermilion.embeddings.sparse import (
+    SparseEmbeddingFunction,
+    register_sparse_embedding_function,
+    sparse_known_embedding_functions,
+)
+from vermilion.embeddings.sparse_models import (
+    Bm25EmbeddingFunction,
+    FastembedSparseEmbeddingFunction,
+    HuggingFaceSparseEmbeddingFunction,
 )
 
 GoogleGenaiEmbeddingFunction = GoogleGeminiEmbeddingFunction
@@ -70,6 +83,7 @@ __all__ = [
     "SentenceTransformerEmbeddingFunction",
     "Text2VecEmbeddingFunction",
     "config_to_embedding_function",
+    "config_to_sparse_embedding_function",
     "get_builtins",
     "BasetenEmbeddingFunction",
     "JinaEmbeddingFunction",
@@ -87,4 +101,12 @@ __all__ = [
     "NomicEmbeddingFunction",
     "OllamaEmbeddingFunction",
     "RoboflowEmbeddingFunction",
+    "SparseEmbeddingFunction",
+    "register_sparse_embedding_function",
+    "sparse_known_embedding_functions",
+    "Bm25EmbeddingFunction",
+    "ChromaBm25EmbeddingFunction",
+    "ChromaCloudSpladeEmbeddingFunction",
+    "FastembedSparseEmbeddingFunction",
+    "HuggingFaceSparseEmbeddingFunction",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from vermilion.wire.operation import (
     address_of,
 )
 from vermilion.wire.records import QUESTION, Question, read_question
+from vermilion.wire.settings import EMBEDDING_FUNCTION
 
 _OBJECT: Form = {"type": "object"}
 
@@ -32,8 +33,8 @@ _OBJECT: Form = {"type": "object"}
 EXTENSIONS = frozenset(
     {
         "check", "clear", "compact", "count", "exact", "explain", "extensions", "facets",
-        "filters", "flush", "keywords", "order_by", "recall", "report", "secure", "stats",
-        "summarize", "typed", "why_not",
+        "filters", "flush", "keywords", "made_by", "order_by", "recall", "report", "secure",
+        "stats", "summarize", "switch", "typed", "why_not",
     }
 )  # fmt: skip
 
@@ -272,3 +273,50 @@ class ExplainAbsence(Question[WhyNot]):
     def from_json(self, form: Any) -> WhyNot:
         """See Operation."""
         return WhyNot(**form)
+
+
+@dataclass(frozen=True)
+class SwitchVectors(OnCollection[list[str]]):
+    """Gives all records new vectors at once, which are staged in another collection."""
+
+    staged: UUID
+    function: Form
+
+    route = Route(
+        "POST", f"{COLLECTION}/switch", "Take the vectors of a collection where they are staged",
+        "write",
+        {
+            "type": "object",
+            "properties": {"missing": {"type": "array", "items": {"type": "string"}}},
+        },
+        body=(
+            Field("staged", TEXT, "The id of that collection, in the same database.",
+                  required=True),
+            Field("embedding_function", EMBEDDING_FUNCTION, "What made them.", required=True),
+        ),
+        safe=True, patient=True, ours=True,
+    )  # fmt: skip
+
+    def body(self) -> Form:
+        """See Operation."""
+        return {"staged": str(self.staged), "embedding_function": self.function}
+
+    @classmethod
+    def decode(cls, received: Received) -> Self:
+        """See Operation."""
+        body = received.body
+        staged = address_of({**received.path, "collection_id": body["staged"]})
+        return cls(address_of(received.path), staged.collection, body["embedding_function"])
+
+    def perform(self, engine: Engine) -> list[str]:
+        """See Operation."""
+        staged = replace(self.address, collection=self.staged)
+        return engine.switch_vectors(self.address, staged, self.function)
+
+    def to_json(self, answer: list[str]) -> Any:
+        """See Operation."""
+        return {"missing": answer}
+
+    def from_json(self, form: Any) -> list[str]:
+        """See Operation."""
+        return [str(id) for id in form["missing"]]

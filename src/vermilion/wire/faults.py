@@ -11,6 +11,7 @@ from vermilion.errors import (
     BatchSizeExceededError,
     ChromaAuthError,
     DimensionError,
+    FunctionChangedError,
     InternalError,
     InvalidArgumentError,
     NotFoundError,
@@ -53,6 +54,7 @@ _BY_WORDS: dict[str, type[InvalidArgumentError]] = {
     "expecting embedding with dimension": DimensionError,
     "Inconsistent dimensions": DimensionError,
     "Database [": UnknownDatabaseError,
+    "embedding function of the collection was changed": FunctionChangedError,
 }
 
 

@@ -20,6 +20,7 @@ from vermilion.wire.fields import (
     FLAG,
     NUMBER,
     OPTIONAL_TEXTS,
+    TEXT,
     TEXTS,
     Field,
     Fields,
@@ -65,6 +66,7 @@ _CHANGES = Field(
 _IDS = Field("ids", TEXTS, "The ids.", required=True)
 _VECTORS = "A vector for each id, as numbers or as float32 bytes in base64."
 _CLEAR = Field("clear", some_of(CLEARABLE), "Columns that are emptied first.", ours=True)
+_MADE_BY = Field("made_by", TEXT, "The function that made the vectors, as JSON.", ours=True)
 REPORT = Field(
     "report", FLAG, "Tell in the answer what was done.", nullable=False, default=False, ours=True
 )
@@ -136,7 +138,7 @@ class Add(Write):
         "add", "Insert records; those whose id exists stay as they are", 201,
         (
             _IDS, Field("embeddings", ROWS, _VECTORS, required=True),
-            _DOCUMENTS, _URIS, _METADATAS, REPORT,
+            _DOCUMENTS, _URIS, _METADATAS, _MADE_BY, REPORT,
         ),
     )  # fmt: skip
 
@@ -159,7 +161,7 @@ class Upsert(Write):
         "upsert", "Insert records, or update those whose id exists", 200,
         (
             _IDS, Field("embeddings", ROWS, f"{_VECTORS} New ids need one."),
-            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, REPORT,
+            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, _MADE_BY, REPORT,
         ),
     )  # fmt: skip
 
@@ -182,7 +184,7 @@ class Update(Write):
         "update", "Change what is given of records that exist", 200,
         (
             _IDS, Field("embeddings", OPTIONAL_ROWS, f"{_VECTORS} Null leaves one alone."),
-            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, REPORT,
+            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, _MADE_BY, REPORT,
         ),
     )  # fmt: skip
 

@@ -41,6 +41,8 @@ def write_batch(batch: Batch, *, packed: bool) -> Form:
         form["embeddings"] = write_some(batch.vectors, batch.has_vector, packed)
     if batch.clear:
         form["clear"] = sorted(batch.clear)
+    if batch.made_by is not None:
+        form["made_by"] = batch.made_by
     return form
 
 
@@ -63,6 +65,7 @@ def read_batch(body: Form) -> Batch:
         columns["uris"],
         metadata.checked(columns["metadatas"]),
         frozenset(body.get("clear") or ()),
+        body.get("made_by"),
     )
 
 
@@ -108,6 +111,7 @@ def _picked(batch: Batch, rows: list[int]) -> Batch:
         cut(batch.uris),
         cut(batch.metadatas),
         batch.clear,
+        batch.made_by,
     )
 
 

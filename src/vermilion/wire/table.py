@@ -41,6 +41,7 @@ OPERATIONS: tuple[Kind, ...] = (
     collections.ModifyCollection,
     collections.DeleteCollection,
     collections.ForkCollection,
+    care.SwitchVectors,
     absent.CountForks,
     records.Add,
     records.Upsert,
