@@ -41,6 +41,7 @@ from vermilion.records import (
     vector_column,
     vector_rows,
 )
+from vermilion.remembering import Remembering
 from vermilion.results import (
     check_cut,
     columns_for,
@@ -67,7 +68,7 @@ from vermilion.types import (
 from vermilion.where import parse
 
 
-class Collection(CollectionFacts, Searching, Copying):
+class Collection(CollectionFacts, Searching, Copying, Remembering):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.

@@ -30,8 +30,9 @@ _OBJECT: Form = {"type": "object"}
 # "keywords" is a search for a text's words.
 EXTENSIONS = frozenset(
     {
-        "check", "clear", "compact", "count", "exact", "explain", "extensions", "facets", "flush",
-        "keywords", "order_by", "recall", "report", "secure", "stats", "summarize", "why_not",
+        "check", "clear", "compact", "count", "difference", "exact", "explain", "extensions",
+        "facets", "flush", "history", "keywords", "order_by", "past", "recall", "report", "secure",
+        "stats", "summarize", "ttl", "undo", "why_not",
     }
 )  # fmt: skip
 
