@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
+from inspect import isgeneratorfunction
 from typing import Any, TypeVar, cast
 
 import httpx
@@ -75,7 +76,16 @@ class OnItsLoop:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._thing, name)
-        return lambda *args, **kwargs: self._loop.do(bridge.run(method, *args, **kwargs))
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            answer = method(*args, **kwargs)
+            return list(answer) if isinstance(answer, Generator) else answer
+
+        def on_the_loop(*args: Any, **kwargs: Any) -> Any:
+            answer = self._loop.do(bridge.run(call, *args, **kwargs))
+            return iter(answer) if isgeneratorfunction(method) else answer
+
+        return on_the_loop
 
 
 @contextmanager

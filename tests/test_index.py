@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vermilion.configuration import Hnsw
+from vermilion.configuration import Configuration
 from vermilion.engine import EVERYTHING, Selection
 from vermilion.local import indexer, transaction
 from vermilion.local.collection import LocalCollection
@@ -427,7 +427,7 @@ class Given:
 @pytest.mark.parametrize("columns", [False, True])
 def test_vectors_of_another_dimension_replace_the_index(columns: bool) -> None:
     store = Store.in_memory("things")
-    collection = LocalCollection(Hnsw(), Given(store))
+    collection = LocalCollection(Configuration(), Given(store))
     selection = where({"n": 1}) if columns else EVERYTHING
     for vector in ([1, 2], [1, 2, 3], [1]):
         collection.add(rows("a b", [vector, vector], metadatas=[{"n": 1}, None]))
@@ -439,7 +439,7 @@ def test_vectors_of_another_dimension_replace_the_index(columns: bool) -> None:
 
 def test_a_filtered_delete_and_the_next_read_share_one_history() -> None:
     store = Store.in_memory("things")
-    collection = LocalCollection(Hnsw(), Given(store))
+    collection = LocalCollection(Configuration(), Given(store))
     collection.add(numbered(20, metadatas=[{"n": n} for n in range(20)]))
     for bound in (15, 10, 5):
         assert collection.delete(where({"n": {"$gte": bound}}), None).deleted == 5

@@ -14,16 +14,16 @@ ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
     errors offline progress forks bridge auth_types types times operators operands where
-    metadata records names configuration
+    metadata records names lifetimes configuration
     predicates keys ranks search schema_config schema_types schema schema_rules
     plans engine switching version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
     wire.schemas wire.settings wire.system wire.collections wire.records wire.care
-    wire.ranked wire.absent wire.faults wire.table wire.openapi
+    wire.ranked wire.past wire.absent wire.faults wire.table wire.openapi
 """
 LOCAL = """
     local.lock local.blocks local.read_only local.sqlite local.rows local.snapshot
-    local.transaction local.store
+    local.transaction local.store local.history local.lives
     local.index.base local.index.slots local.index.vectors local.index.columns
     local.index.sealed_vectors local.index.signs local.index.graph
     local.index.sealed_columns local.index.literals local.index.text
@@ -32,7 +32,8 @@ LOCAL = """
     local.segment_checker local.checker
     local.indexer local.matches local.search local.planner local.explain
     local.weighing local.ranking local.values
-    local.drafts local.copier local.catalogue local.collection local.folders local.handles
+    local.lasting local.drafts local.copier local.catalogue local.collection
+    local.folders local.handles
     local.pieces local.backup local.bundle local.keeping
     local.engine local.salvage
 """
@@ -52,7 +53,7 @@ SERVER = """
 DOORS = """
     settings sharing
     embedder sparse_embedder following results frames queries schemas searching writing
-    copying reembedding facts collection backups client servers admin aio
+    copying reembedding remembering facts collection backups client servers admin aio
     data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat
     demo maintenance cli __init__ __main__

@@ -40,6 +40,7 @@ from vermilion.records import (
     vector_rows,
 )
 from vermilion.reembedding import Reembedding
+from vermilion.remembering import Remembering
 from vermilion.results import (
     check_cut,
     columns_for,
@@ -66,7 +67,7 @@ from vermilion.where import parse
 from vermilion.writing import Writing
 
 
-class Collection(CollectionFacts, Writing, Searching, Reembedding):
+class Collection(CollectionFacts, Writing, Searching, Reembedding, Remembering):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.

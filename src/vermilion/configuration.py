@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
+from vermilion.lifetimes import Ttl, duration_text, history_of, ttl_of
 from vermilion.types import Space
 
 SPACES: tuple[Space, ...] = ("l2", "cosine", "ip")
@@ -121,17 +122,26 @@ class Configuration:
     """What a collection was created with.
 
     `embedding_function` is its stored form: None, {"type": "legacy"} or
-    {"type": "known", "name": …, "config": …}.
+    {"type": "known", "name": …, "config": …}. `history` is for how many seconds the past is kept,
+    `ttl` when records expire.
     """
 
     hnsw: Hnsw = Hnsw()
     embedding_function: dict[str, Any] | None = None
+    history: float | None = None
+    ttl: Ttl | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The form that users and clients see."""
         shown = [name for name, row in PARAMETERS.items() if row.returned]
         hnsw = {name: getattr(self.hnsw, name) for name in ("space", *shown)}
-        return {"hnsw": hnsw, "spann": None, "embedding_function": self.embedding_function}
+        form = {"hnsw": hnsw, "spann": None, "embedding_function": self.embedding_function}
+        return form | self.lifetimes_json()
+
+    def lifetimes_json(self) -> dict[str, Any]:
+        """What there is of "history" and "ttl", which Chroma does not have."""
+        kept = {} if self.history is None else {"history": duration_text(self.history)}
+        return kept | ({} if self.ttl is None else {"ttl": self.ttl.to_json()})
 
     def to_stored(self) -> dict[str, Any]:
         """The complete form that the catalogue keeps."""
@@ -142,21 +152,33 @@ class Configuration:
         """The configuration that `to_stored` wrote; keys of later releases are left aside."""
         known = {field.name for field in fields(Hnsw)}
         hnsw = {name: value for name, value in stored["hnsw"].items() if name in known}
-        return cls(Hnsw(**hnsw), stored["embedding_function"])
+        ttl = stored.get("ttl")
+        return cls(
+            Hnsw(**hnsw),
+            stored["embedding_function"],
+            stored.get("history"),
+            None if ttl is None else Ttl(**ttl),
+        )
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What `modify` asks of a configuration; None and absent keys stay as they are."""
+    """What `modify` asks of a configuration; None and absent keys stay as they are.
+
+    `lifetimes` holds what is said of "history" and "ttl", where None ends them.
+    """
 
     hnsw: dict[str, Any]
     embedding_function: dict[str, Any] | None = None
+    lifetimes: Mapping[str, Any] = field(default_factory=dict)
 
     def apply(self, configuration: Configuration) -> Configuration:
         """The configuration after these changes."""
-        return Configuration(
-            replace(configuration.hnsw, **self.hnsw),
-            self.embedding_function or configuration.embedding_function,
+        return replace(
+            configuration,
+            hnsw=replace(configuration.hnsw, **self.hnsw),
+            embedding_function=self.embedding_function or configuration.embedding_function,
+            **self.lifetimes,
         )
 
 
@@ -179,7 +201,13 @@ def for_new_collection(
     settings: dict[str, Any] = {} if default_space is None else {"space": default_space}
     settings |= _legacy(metadata or {})
     settings |= given
-    return Configuration(Hnsw(**settings), embedding_function)
+    return Configuration(Hnsw(**settings), embedding_function, **_lifetimes(configuration or {}))
+
+
+def _lifetimes(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration says of "history" and "ttl"."""
+    read: dict[str, Callable[[Mapping[str, Any]], Any]] = {"history": history_of, "ttl": ttl_of}
+    return {name: of(configuration) for name, of in read.items() if name in configuration}
 
 
 def _vector_index(configuration: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -244,8 +272,12 @@ def for_copy(
     embedding_function: dict[str, Any] | None,
 ) -> Configuration:
     """The configuration of a collection's copy: the original's but for what is given."""
-    function = embedding_function or original.embedding_function
-    return Configuration(replace(original.hnsw, **_vector_index(configuration)), function)
+    return replace(
+        original,
+        hnsw=replace(original.hnsw, **_vector_index(configuration)),
+        embedding_function=embedding_function or original.embedding_function,
+        **_lifetimes(configuration or {}),
+    )
 
 
 def without_legacy(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -269,7 +301,11 @@ def for_change(
             "Cannot change spann parameters: the collection's schema has HNSW, not SPANN"
         )
     mutable = tuple(name for name, row in PARAMETERS.items() if row.mutable)
-    return Changes(_checked_hnsw(_mapping("hnsw", hnsw or {}), mutable), embedding_function)
+    return Changes(
+        _checked_hnsw(_mapping("hnsw", hnsw or {}), mutable),
+        embedding_function,
+        _lifetimes(configuration),
+    )
 
 
 # ── checking ─────────────────────────────────────────────────────────────────────────────────────

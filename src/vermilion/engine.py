@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection as AnyCollection
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
@@ -23,7 +24,9 @@ from vermilion.records import Batch
 from vermilion.types import (
     USUAL,
     Address,
+    Call,
     Database,
+    Difference,
     Effort,
     Explanation,
     Facet,
@@ -273,11 +276,17 @@ class Engine(Protocol):
         selection: Selection = EVERYTHING,
         columns: AnyCollection[Column] = (),
         rows: int = 1000,
+        *,
+        at: datetime | None = None,
+        offset: int = 0,
     ) -> Iterator[Records]:
-        """The selected records in the order they were inserted, so many at a time.
+        """The selected records in the order they were inserted, so many at a time, from one on.
 
         All of one moment where the engine has the files; over HTTP, each page of its own. For who
         reads on at once: as long as the iterator lives, the files keep what is overwritten.
+
+        With `at` all records as they were then, for collections that keep their history. Raises
+        NotFoundError when it does not reach back so far.
         """
         ...
 
@@ -355,6 +364,24 @@ class Engine(Protocol):
         effort: Effort = USUAL,
     ) -> WhyNot:
         """Why the record with this id is not in the answer to a query."""
+        ...
+
+    # ── history ──────────────────────────────────────────────────────────────────────────────────
+    # Of collections whose configuration has one; others raise NotFoundError.
+
+    def history(self, address: Address, limit: int | None = None) -> list[Call]:
+        """The calls that wrote to the collection, the last one first."""
+        ...
+
+    def difference(self, address: Address, since: datetime, until: datetime) -> Difference:
+        """Which records came, changed and went between two times."""
+        ...
+
+    def undo(self, address: Address, call: int | None = None) -> WriteResult:
+        """Reverts a call, or the last one: what it touched is as it was before.
+
+        Raises ConflictError, and changes nothing, when any of it is not as the call left it.
+        """
         ...
 
     # ── indexes ──────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@
     │   └── UnknownDatabaseError        … also a NotFoundError
     ├── DuplicateIDError                one call names the same id twice
     ├── NotFoundError                   tenant, database or collection does not exist
+    ├── ConflictError                   it would undo what somebody else has done since
     ├── UniqueConstraintError
     │   └── AlreadyExistsError          … also an InternalError, as embedded Chroma raises
     ├── AuthorizationError, ChromaAuthError, RateLimitError, QuotaError
@@ -147,6 +148,13 @@ class IDAlreadyExistsError(VermilionError):
 
     status = 409
     label = wire = "IDAlreadyExists"
+
+
+class ConflictError(VermilionError):
+    """A call cannot be undone, since a later one has changed the same records."""
+
+    status = 409
+    label = wire = "ConflictError"
 
 
 class UniqueConstraintError(VermilionError):
@@ -290,6 +298,7 @@ error_types: dict[str, type[VermilionError]] = {
         ChromaAuthError,
         AuthorizationError,
         NotFoundError,
+        ConflictError,
         UniqueConstraintError,
         BatchSizeExceededError,
         VersionMismatchError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 from uuid import UUID
@@ -391,6 +392,26 @@ class WhyNot:
     distance: float | None = None
     last_distance: float | None = None
     rank: int | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that wrote to a collection which keeps its history: its number, when, and how much."""
+
+    id: int
+    made: datetime
+    inserted: int
+    updated: int
+    deleted: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The ids of records that came, changed and went between two times."""
+
+    added: list[str]
+    updated: list[str]
+    deleted: list[str]
 
 
 @dataclass(frozen=True)

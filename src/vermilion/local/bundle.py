@@ -20,6 +20,7 @@ from vermilion.engine import CollectionInfo
 from vermilion.errors import DamagedError, StorageError, VersionMismatchError
 from vermilion.local.backup import info_form, info_of
 from vermilion.local.checker import check_store
+from vermilion.local.history import drop
 from vermilion.local.sqlite import alone_in, copy_pages, harden, template, translated
 from vermilion.local.store import RECORDS, SCRIPT, Store
 from vermilion.local.transaction import Transaction
@@ -42,6 +43,7 @@ def save(info: CollectionInfo, store: Store, path: Path) -> None:
         with store.reading() as snapshot, alone_in(draft) as connection:
             copy_pages(snapshot.connection, connection)
             with connection:
+                drop(connection)
                 _without_segments(connection, info.name)
                 connection.execute(_TABLE)
                 form = json.dumps(info_form(info), ensure_ascii=False)

@@ -6,7 +6,7 @@ The store's file is made by the first write, so a collection without records cos
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Collection as AnyCollection
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
@@ -17,18 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion import forks
-from vermilion.configuration import Hnsw
+from vermilion.configuration import Configuration, Hnsw
 from vermilion.engine import Column, Selection
 from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
 from vermilion.local import compactor, explain, planner, ranking, values
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.checker import Finding, check_store
-from vermilion.local.eraser import erasing, forget
+from vermilion.local.eraser import erasing
 from vermilion.local.grapher import Grapher
 from vermilion.local.indexer import Indexer
+from vermilion.local.lasting import Lasting, delete
+from vermilion.local.lives import Lives
 from vermilion.local.search import FIRST, Wish
 from vermilion.local.segment import FOLDER
-from vermilion.local.snapshot import Head, Keys, Snapshot, no_records
+from vermilion.local.snapshot import Head, Keys, no_records
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
 from vermilion.plans import leaves, plan
@@ -82,12 +84,12 @@ class Place(Protocol):
         ...
 
 
-class LocalCollection:
+class LocalCollection(Lasting):
     """Records of one collection."""
 
     def __init__(
         self,
-        hnsw: Hnsw,
+        configuration: Configuration,
         place: Place,
         folder: Path | None = None,
         *,
@@ -98,8 +100,10 @@ class LocalCollection:
 
         Without `seal` it starts no builder.
         """
-        self._hnsw = hnsw
+        self.configure(configuration)
+        hnsw = configuration.hnsw
         self._rules = rules
+        self._seals = seal
         self._place = place
         self._folder = folder
         self._builder: Builder | None = None
@@ -110,6 +114,13 @@ class LocalCollection:
         self._indexes = None if folder is None else folder / FOLDER
         self._guard = forks.Lock()
         self._opened: tuple[Store, Indexer] | None = None
+
+    def configure(self, configuration: Configuration) -> None:
+        """Goes by this configuration from now on."""
+        self._hnsw = configuration.hnsw
+        self._lives = Lives(configuration.ttl)
+        self._history = configuration.history
+        self._history_is_kept = configuration.history is None
 
     def close(self) -> None:
         """Closes the store and drops the indexes."""
@@ -134,33 +145,48 @@ class LocalCollection:
         opened[0].close(give_up=True)
         return told
 
+    def _allowed(self, selection: Selection) -> Selection:
+        """What a read selects: the schema has to allow it, and the records have to be alive."""
+        self._rules.check(selection.filter)
+        self._sweep_if_due()
+        return self._lives.selection(selection)
+
     # ── writes ───────────────────────────────────────────────────────────────────────────────────
 
     def add(self, batch: Batch) -> WriteResult:
         """See Engine.add."""
-        return self._write(batch, lambda transaction: transaction.add(batch))
+        return self._write(
+            batch, lambda transaction: transaction.add(self._lives.given(transaction, batch))
+        )
 
     def upsert(self, batch: Batch) -> WriteResult:
         """See Engine.upsert."""
-        return self._write(batch, lambda transaction: transaction.upsert(batch))
+        return self._write(
+            batch, lambda transaction: transaction.upsert(self._lives.given(transaction, batch))
+        )
 
     def update(self, batch: Batch) -> WriteResult:
         """See Engine.update."""
         if self._open() is None:
             return WriteResult(missing=len(batch))
-        return self._write(batch, lambda transaction: transaction.update(batch))
+
+        def update(transaction: Transaction) -> WriteResult:
+            self._lives.bury(transaction, batch.ids)
+            return transaction.update(batch)
+
+        return self._write(batch, update)
 
     def delete(self, selection: Selection, limit: int | None, secure: bool = False) -> WriteResult:
         """See Engine.delete."""
-        self._rules.check(selection.filter)
+        selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
             return WriteResult(missing=len(set(selection.ids or ())))
         if not secure or self._folder is None:
-            result, head = _delete(*opened, selection, limit)
+            result, head = delete(*opened, selection, limit)
         else:
             with erasing(opened[0], self._folder):
-                result, head = _delete(*opened, selection, limit, self._folder)
+                result, head = delete(*opened, selection, limit, self._folder)
         self._seal_if_due(head)
         return result
 
@@ -175,7 +201,7 @@ class LocalCollection:
         order_by: Sequence[Order] = (),
     ) -> Records:
         """See Engine.get."""
-        self._rules.check(selection.filter)
+        selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
             return no_records(columns)
@@ -200,26 +226,9 @@ class LocalCollection:
             keys = _page(planner.select_keys(moment, selection, stop), limit, offset)
             return moment.snapshot.records(keys, columns)
 
-    def scan(
-        self, selection: Selection, columns: AnyCollection[Column], rows: int
-    ) -> Iterator[Records]:
-        """See Engine.scan."""
-        self._rules.check(selection.filter)
-        opened = self._open()
-        if opened is None:
-            return
-        store, indexer = opened
-        if selection == Selection():
-            with store.reading() as snapshot:
-                yield from _pages(snapshot, snapshot.all_keys(), columns, rows)
-            return
-        with indexer.reading(planner.needs(selection)) as moment:
-            keys = planner.select_keys(moment, selection)
-            yield from _pages(moment.snapshot, keys, columns, rows)
-
     def facets(self, keys: Sequence[str], selection: Selection) -> list[list[Facet]]:
         """See Engine.facets."""
-        self._rules.check(selection.filter)
+        selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
             return [[] for _ in keys]
@@ -229,7 +238,7 @@ class LocalCollection:
 
     def summarize(self, key: str, by: str | None, selection: Selection) -> list[Summary]:
         """See Engine.summarize."""
-        self._rules.check(selection.filter)
+        selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
             return []
@@ -245,7 +254,7 @@ class LocalCollection:
         effort: Effort,
     ) -> list[Hits]:
         """See Engine.query."""
-        self._rules.check(selection.filter)
+        selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
@@ -262,6 +271,7 @@ class LocalCollection:
             self._rules.check(one.filter)
             for leaf in leaves(one.rank):
                 self._rules.check_ranked(leaf.key)
+        plans = [replace(one, filter=self._lives.of_now(one.filter)) for one in plans]
         opened = self._open()
         if opened is None:
             return [ranking.no_answer(one) for one in plans]
@@ -273,7 +283,7 @@ class LocalCollection:
         self, vectors: NDArray[np.float32], k: int, selection: Selection, effort: Effort
     ) -> Explanation:
         """See Engine.explain."""
-        self._rules.check(selection.filter)
+        selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
             return Explanation(0, 0, 0, 0, [Course("nothing", 0) for _ in vectors], {})
@@ -284,7 +294,7 @@ class LocalCollection:
         self, id: str, vector: NDArray[np.float32], k: int, selection: Selection, effort: Effort
     ) -> WhyNot:
         """See Engine.why_not."""
-        self._rules.check(selection.filter)
+        selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
             return WhyNot("unknown id")
@@ -333,7 +343,7 @@ class LocalCollection:
 
     def count(self, selection: Selection) -> int:
         """See Engine.count."""
-        self._rules.check(selection.filter)
+        selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
             return 0
@@ -407,12 +417,16 @@ class LocalCollection:
     def compact(self) -> int:
         """See Engine.compact."""
         opened = self._open()
-        return 0 if opened is None else compactor.compact(opened[0])
+        if opened is None:
+            return 0
+        self._let_go(opened[0])
+        return compactor.compact(opened[0])
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────
 
     def _seal_if_due(self, head: Head, *, damaged: bool = False) -> None:
         """Has the tail sealed, by another process, when it is long."""
+        self._sweep_if_due()
         if self._builder is not None and (damaged or head.tail >= TAIL_ROWS):
             self._builder.start()
 
@@ -427,12 +441,14 @@ class LocalCollection:
             try:
                 with writing as transaction:
                     before = transaction.head.dimension
+                    self._remember(transaction)
                     result = change(transaction)
                     after = transaction.head.dimension
                     if after is not None and after != before:
                         self._place.dimension_changes(before, after)
             except MadeMeanwhile:
                 continue
+            self._history_is_kept = True
             self._seal_if_due(transaction.head)
             return result
 
@@ -453,41 +469,6 @@ class LocalCollection:
         """Its store, if it has records or ever had."""
         opened = self._open()
         return None if opened is None else opened[0]
-
-
-def _delete(
-    store: Store,
-    indexer: Indexer,
-    selection: Selection,
-    limit: int | None,
-    forgetting: Path | None = None,
-) -> tuple[WriteResult, Head]:
-    """Deletes in one transaction; with `forgetting`, segments that hold the records go, too."""
-    if selection.filter is None and selection.ids is not None:
-        with store.writing() as transaction:
-            found = transaction.keys_of(selection.ids).values()
-            keys = np.sort(np.fromiter(found, np.int64, len(found)))[:limit]
-            missing = max(0, len(set(selection.ids)) - len(found))
-            return _delete_keys(transaction, keys, missing, forgetting)
-    with indexer.writing(planner.needs(selection)) as (transaction, moment):
-        keys = planner.select_keys(moment, selection)[:limit]
-        return _delete_keys(transaction, keys, 0, forgetting)
-
-
-def _delete_keys(
-    transaction: Transaction, keys: Keys, missing: int, forgetting: Path | None
-) -> tuple[WriteResult, Head]:
-    deleted = transaction.delete(keys)
-    if forgetting is not None:
-        forget(transaction, forgetting, keys)
-    return WriteResult(deleted=deleted, missing=missing), transaction.head
-
-
-def _pages(
-    snapshot: Snapshot, keys: Keys, columns: AnyCollection[Column], rows: int
-) -> Iterator[Records]:
-    for start in range(0, len(keys), rows):
-        yield snapshot.records(keys[start : start + rows], columns)
 
 
 def _page(keys: Keys, limit: int | None, offset: int | None) -> Keys:

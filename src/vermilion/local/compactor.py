@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from vermilion.local.history import untold
 from vermilion.local.segment import FOLDER
 from vermilion.local.snapshot import Snapshot
 from vermilion.local.store import RECORDS, Store
@@ -153,7 +154,7 @@ def _pages(connection: apsw.Connection) -> tuple[int, int]:
 def _pack(store: Store, table: _Table) -> None:
     place: tuple[int, ...] | None = table.first
     while place is not None:
-        with store.writing() as transaction:
+        with store.writing() as transaction, untold(transaction.connection):
             place = _pack_some(transaction, table, place)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection as AnyCollection
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -33,7 +34,9 @@ from vermilion.switching import with_function
 from vermilion.types import (
     USUAL,
     Address,
+    Call,
     Database,
+    Difference,
     Durability,
     Effort,
     Explanation,
@@ -203,7 +206,10 @@ class LocalEngine(Keeping):
             if configuration.embedding_function is not None:
                 with self._changing(address) as collection:
                     collection.function_changes(configuration.embedding_function)
-            self._handles.reopen(address.collection)
+            self._handles.reconfigure(info)
+            if "history" in configuration.lifetimes:
+                with self._handles.using(address) as collection:
+                    collection.keep_history()
         return self._with_dimension(info)
 
     def fork_collection(self, address: Address, new_name: str) -> CollectionInfo:
@@ -294,10 +300,28 @@ class LocalEngine(Keeping):
         selection: Selection = EVERYTHING,
         columns: AnyCollection[Column] = (),
         rows: int = 1000,
+        *,
+        at: datetime | None = None,
+        offset: int = 0,
     ) -> Iterator[Records]:
         """See Engine.scan."""
         with self._handles.using(address) as collection:
-            yield from collection.scan(selection, columns, rows)
+            yield from collection.scan(selection, columns, rows, at, offset)
+
+    def history(self, address: Address, limit: int | None = None) -> list[Call]:
+        """See Engine.history."""
+        with self._handles.using(address) as collection:
+            return collection.history(limit)
+
+    def difference(self, address: Address, since: datetime, until: datetime) -> Difference:
+        """See Engine.difference."""
+        with self._handles.using(address) as collection:
+            return collection.difference(since, until)
+
+    def undo(self, address: Address, call: int | None = None) -> WriteResult:
+        """See Engine.undo."""
+        with self._changing(address) as collection:
+            return collection.undo(call)
 
     def facets(
         self, address: Address, keys: Sequence[str], selection: Selection = EVERYTHING

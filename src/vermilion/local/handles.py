@@ -71,16 +71,20 @@ class Handles:
     def adopt(self, info: CollectionInfo, store: Store) -> None:
         """Opens a new collection in memory that begins with this store."""
         place = _InMemory(self._catalogue, info.address, store)
-        entry = _Entry(info.address, LocalCollection(info.configuration.hnsw, place))
+        entry = _Entry(info.address, LocalCollection(info.configuration, place))
         with self._guard:
             self._entries[info.id] = entry
 
-    def reopen(self, id: UUID) -> None:
-        """Has the next call open the collection anew, with what is configured now."""
+    def reconfigure(self, info: CollectionInfo) -> None:
+        """Has the next call go by what is configured now."""
         with self._guard:
-            entry = self._entries.get(id)
-        if self._folders is not None and entry is not None:
+            entry = self._entries.get(info.id)
+        if entry is None:
+            return
+        if self._folders is not None:
             self._forget(entry)
+        else:  # it would be lost
+            entry.collection.configure(info.configuration)
 
     def take(self, id: UUID) -> LocalCollection | None:
         """Takes the collection off the list, if it is open; the caller closes it."""
@@ -145,12 +149,12 @@ class Handles:
 
     def _open(self, address: Address) -> LocalCollection:
         info = self._catalogue.get_collection_by_id(address)
-        hnsw, rules = info.configuration.hnsw, rules_of(info.schema)
+        given, rules = info.configuration, rules_of(info.schema)
         if self._folders is None:
-            return LocalCollection(hnsw, _InMemory(self._catalogue, address), rules=rules)
+            return LocalCollection(given, _InMemory(self._catalogue, address), rules=rules)
         place = _OnDisk(self._catalogue, self._folders, address)
         folder = self._folders.of(address.collection)
-        return LocalCollection(hnsw, place, folder, rules=rules, seal=not self._read_only)
+        return LocalCollection(given, place, folder, rules=rules, seal=not self._read_only)
 
 
 class _OnDisk:

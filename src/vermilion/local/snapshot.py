@@ -135,7 +135,7 @@ class Snapshot:
 
     def present(self, keys: Keys) -> Keys:
         """Those of the keys that have a record, in the order given."""
-        rows = self._for_keys(
+        rows = self.for_keys(
             "select r.key from carray(?1) c cross join records r on r.key = c.value", keys
         )
         return np.fromiter((key for (key,) in rows), np.int64, -1)
@@ -165,7 +165,7 @@ class Snapshot:
         vectors = self.vectors(keys) if "vectors" in columns else None
         if not {"documents", "uris", "metadatas"} & set(columns):
             return Records(self._ids(keys), vectors)
-        rows = self._all(self._for_keys(CELLS_OF, keys), keys)
+        rows = self._all(self.for_keys(CELLS_OF, keys), keys)
         ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
         return Records(
             ids,
@@ -178,7 +178,7 @@ class Snapshot:
     def vectors(self, keys: Keys) -> NDArray[np.float32]:
         """The vectors with these keys, in their order, shape (n, dimension)."""
         dimension = self.head.dimension or 0
-        rows = self._for_keys(
+        rows = self.for_keys(
             "select v.vector from carray(?1) c cross join vectors v on v.key = c.value", keys
         )
         joined = b"".join(vector for (vector,) in rows)
@@ -188,25 +188,25 @@ class Snapshot:
 
     def metadatas(self, keys: Keys) -> Iterator[dict[str, Any] | None]:
         """The metadata with these keys, in their order."""
-        rows = self._for_keys(
+        rows = self.for_keys(
             "select r.metadata from carray(?1) c cross join records r on r.key = c.value", keys
         )
         return (decode_metadata(text) for (text,) in rows)
 
     def documents(self, keys: Keys) -> Iterator[str | None]:
         """The documents with these keys, in their order."""
-        rows = self._for_keys(
+        rows = self.for_keys(
             "select r.document from carray(?1) c cross join records r on r.key = c.value", keys
         )
         return (document for (document,) in rows)
 
     def _ids(self, keys: Keys) -> list[str]:
-        rows = self._for_keys(
+        rows = self.for_keys(
             "select r.id from carray(?1) c cross join records r on r.key = c.value", keys
         )
         return [id for (id,) in self._all(rows, keys)]
 
-    def _for_keys(self, statement: str, keys: Keys) -> Iterable[Any]:
+    def for_keys(self, statement: str, keys: Keys) -> Iterable[Any]:
         """The rows of a statement whose ?1 is an array of keys; no keys, no rows."""
         if not len(keys):
             return ()

@@ -80,9 +80,67 @@ class Transaction(Snapshot):
 
     def delete(self, keys: Keys) -> int:
         """Deletes the records with these keys, and tells how many there were."""
+        count = self._remove(keys)
+        self._finish()
+        return count
+
+    def revert(self, until: int, changed: Keys, deleted: Keys, made: Keys) -> None:
+        """Gives back what history.py kept of a call: records are as they were until then.
+
+        Those changed get their old cells and vectors, those deleted are there again under their
+        keys, and those made go.
+        """
+        self._remove(made)
+        for table, cells in (
+            ("records", "document, uri, metadata, crc"),
+            ("vectors", "vector, crc"),
+        ):
+            past = f"past_{table} p where p.until = {until:d} and p.key"
+            self.for_keys(
+                f"update {table} set ({cells}) = (select {cells} from {past} = {table}.key)"
+                f" where key in (select value from carray(?1))"
+                f" and exists (select 1 from {past} = {table}.key)",
+                changed,
+            )
+        self._bring_back(until, deleted)
+        self._log({*changed.tolist(), *deleted.tolist()}, VECTOR | CELLS)
+        self._finish()
+
+    def _bring_back(self, until: int, keys: Keys) -> None:
+        for table, cells in (
+            ("records", "key, id, document, uri, metadata, crc"),
+            ("vectors", "key, vector, crc"),
+        ):
+            self.for_keys(
+                f"insert into {table} ({cells}) select {cells} from past_{table}"
+                f" where until = {until:d} and key in (select value from carray(?1))",
+                keys,
+            )
+        rows = list(
+            self.for_keys(
+                "select r.id, r.key, length(v.vector) / 4 from carray(?1) c"
+                " join records r on r.key = c.value join vectors v on v.key = c.value",
+                keys,
+            )
+        )
+        for id, key, dimension in rows:
+            if self.head.rows and dimension != self.head.dimension:
+                raise DimensionError(
+                    f"Collection expecting embedding with dimension of {self.head.dimension}, got "
+                    f"{dimension}"
+                )
+            self.head.dimension = dimension
+            self.head.rows += 1
+            table = "ids" if key < self.head.folded else "recent_ids"
+            self._connection.execute(
+                f"insert into {table} (hash, key) values (?, ?)", (hash_id(id), key)
+            )
+
+    def _remove(self, keys: Keys) -> int:
+        """Deletes records, and leaves the rest to `_finish`."""
         keys = np.sort(keys)
         rows = list(
-            self._for_keys(
+            self.for_keys(
                 "select r.id, r.key from carray(?1) c cross join records r on r.key = c.value", keys
             )
         )
@@ -96,10 +154,9 @@ class Transaction(Snapshot):
             "delete from records where key in (select value from carray(?1))",
             "delete from vectors where key in (select value from carray(?1))",
         ):
-            self._for_keys(statement, keys)
+            self.for_keys(statement, keys)
         self._log({key for _, key in rows}, DELETED)
         self.head.rows -= len(rows)
-        self._finish()
         return len(rows)
 
     # ── inserting ────────────────────────────────────────────────────────────────────────────────
@@ -167,7 +224,7 @@ class Transaction(Snapshot):
             return []
         out = []
         keys = np.array([key for _, key in rows], np.int64)
-        stored_cells = self._all(self._for_keys(CELLS_OF, keys), keys)
+        stored_cells = self._all(self.for_keys(CELLS_OF, keys), keys)
         for (row, key), stored in zip(rows, stored_cells, strict=True):
             id, *before = stored
             document, uri, metadata = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -25,7 +26,9 @@ from vermilion.remote.transport import Transport
 from vermilion.types import (
     USUAL,
     Address,
+    Call,
     Database,
+    Difference,
     Effort,
     Explanation,
     Facet,
@@ -42,7 +45,7 @@ from vermilion.types import (
     WriteResult,
 )
 from vermilion.where import And, Filter, beyond
-from vermilion.wire import care, collections, metadata, ranked, records, system
+from vermilion.wire import care, collections, metadata, past, ranked, records, system
 from vermilion.wire.fields import U32
 from vermilion.wire.operation import Operation
 from vermilion.wire.system import PreFlight
@@ -135,6 +138,8 @@ class RemoteEngine:
         get_or_create: bool = False,
     ) -> tuple[CollectionInfo, bool]:
         """See Engine.create_collection. A server of Chroma calls none new with get_or_create."""
+        for wish in configuration.lifetimes_json():
+            self._need(wish)
         asked = collections.CreateCollection(
             tenant, database, name, configuration, metadata, schema, get_or_create, report=True
         )
@@ -169,6 +174,8 @@ class RemoteEngine:
         configuration: Changes | None = None,
     ) -> CollectionInfo:
         """See Engine.modify_collection."""
+        for wish in () if configuration is None else configuration.lifetimes:
+            self._need(wish)
         kept = metadata if replace_metadata else None
         asked = collections.ModifyCollection(
             address, name, kept, replace_metadata, configuration, report=True
@@ -276,13 +283,46 @@ class RemoteEngine:
         selection: Selection = EVERYTHING,
         columns: AnyCollection[Column] = (),
         rows: int = 1000,
+        *,
+        at: datetime | None = None,
+        offset: int = 0,
     ) -> Iterator[Records]:
         """See Engine.scan. Which records there are is asked once; what they have, page by page."""
-        ids = self.get(address, selection).ids
+        if at is not None:
+            yield from self._past(address, columns, rows, at, offset)
+            return
+        ids = self.get(address, selection, offset=offset or None).ids
         for start in range(0, len(ids), rows):
             page = self.get(address, Selection(ids[start : start + rows]), columns)
             if page.ids:  # unless all of them were deleted meanwhile
                 yield page
+
+    def _past(
+        self,
+        address: Address,
+        columns: AnyCollection[Column],
+        rows: int,
+        at: datetime,
+        offset: int,
+    ) -> Iterator[Records]:
+        while True:
+            page = self._ask_ours(past.Past(address, at, tuple(columns), rows, offset))
+            if not page.ids:
+                return
+            yield page
+            offset += len(page.ids)
+
+    def history(self, address: Address, limit: int | None = None) -> list[Call]:
+        """See Engine.history."""
+        return self._ask_ours(past.History(address, limit))
+
+    def difference(self, address: Address, since: datetime, until: datetime) -> Difference:
+        """See Engine.difference."""
+        return self._ask_ours(past.Differ(address, since, until))
+
+    def undo(self, address: Address, call: int | None = None) -> WriteResult:
+        """See Engine.undo."""
+        return self._ask_ours(past.Undo(address, call))
 
     def query(
         self,

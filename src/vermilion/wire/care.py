@@ -32,9 +32,10 @@ _OBJECT: Form = {"type": "object"}
 # "typed" also tells that metadata may hold times, dicts and any lists.
 EXTENSIONS = frozenset(
     {
-        "check", "clear", "compact", "count", "exact", "explain", "extensions", "facets",
-        "filters", "flush", "keywords", "made_by", "order_by", "recall", "report", "secure",
-        "stats", "summarize", "switch", "typed", "why_not",
+        "check", "clear", "compact", "count", "difference", "exact", "explain", "extensions",
+        "facets", "filters", "flush", "history", "keywords", "made_by", "order_by", "past",
+        "recall", "report", "secure", "stats", "summarize", "switch", "ttl", "typed", "undo",
+        "why_not",
     }
 )  # fmt: skip
 

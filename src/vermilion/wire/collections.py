@@ -14,6 +14,7 @@ from vermilion.configuration import (
 )
 from vermilion.engine import CollectionInfo, Engine
 from vermilion.errors import InvalidArgumentError
+from vermilion.lifetimes import history_of, ttl_of
 from vermilion.names import check_collection_name
 from vermilion.wire import metadata as wire_metadata
 from vermilion.wire import schemas, settings
@@ -82,7 +83,9 @@ def read_info(form: Form) -> CollectionInfo:
     given = stored.get("hnsw") or {"space": (stored.get("spann") or {}).get("space")}
     known = {one.name for one in fields(Hnsw)}
     hnsw = {name: value for name, value in given.items() if name in known and value is not None}
-    configuration = Configuration(Hnsw(**hnsw), stored.get("embedding_function"))
+    configuration = Configuration(
+        Hnsw(**hnsw), stored.get("embedding_function"), history_of(stored), ttl_of(stored)
+    )
     schema = form.get("schema")
     if schema == schemas.schema_of(configuration):  # which every collection has
         schema = None
@@ -382,6 +385,7 @@ class ModifyCollection(OnCollection[CollectionInfo | None]):
                 "hnsw": self.configuration.hnsw or None,
                 "spann": None,
                 "embedding_function": self.configuration.embedding_function,
+                **settings.write_lifetimes(self.configuration.lifetimes),
             }
         # A map of nothing but null is how to have no metadata.
         emptied = {"none": None} if self.replace_metadata else None

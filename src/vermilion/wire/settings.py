@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -16,6 +17,7 @@ from vermilion.configuration import (
     for_new_collection,
 )
 from vermilion.errors import InvalidArgumentError
+from vermilion.lifetimes import duration_text
 from vermilion.wire.fields import (
     NUMBER,
     OBJECT,
@@ -88,12 +90,19 @@ EMBEDDING_FUNCTION = Kind(
 )
 
 
+LIFETIMES = (
+    Field("history", TEXT, 'For how long the past is kept, such as "7d".', ours=True),
+    Field("ttl", OBJECT, "`field` and `default`: when records expire.", ours=True),
+)
+
+
 def _configuration(hnsw: Kind) -> Kind:
     return object_of(
         (
             Field("hnsw", hnsw, "The vector index."),
             Field("spann", _SPANN, "Chroma Cloud's index; only `space` is used."),
             Field("embedding_function", EMBEDDING_FUNCTION, "Kept for clients, who embed."),
+            *LIFETIMES,
         )
     )
 
@@ -109,6 +118,7 @@ def write_configuration(configuration: Configuration) -> Form:
         "hnsw": {name: value for name, value in given.items() if value is not None},
         "spann": None,
         "embedding_function": configuration.embedding_function,
+        **configuration.lifetimes_json(),
     }
 
 
@@ -130,10 +140,21 @@ def _given(form: Form) -> Form:
         hnsw = {"space": spann.get("space")}
     given = {name: value for name, value in (hnsw or {}).items() if value is not None}
     usual = vars(Hnsw())
-    out: Form = {"embedding_function": form.get("embedding_function")}
+    out: Form = {"embedding_function": form.get("embedding_function"), **_lifetimes(form)}
     if any(value != usual[name] for name, value in given.items()):
         out["hnsw"] = given
     return out
+
+
+def _lifetimes(form: Form) -> Form:
+    return {field.name: form[field.name] for field in LIFETIMES if field.name in form}
+
+
+def write_lifetimes(lifetimes: Mapping[str, Any]) -> Form:
+    """Changes of "history" and "ttl" as clients send them."""
+    history, ttl = lifetimes.get("history"), lifetimes.get("ttl")
+    forms = {"history": duration_text(history), "ttl": None if ttl is None else ttl.to_json()}
+    return {name: form for name, form in forms.items() if name in lifetimes}
 
 
 def read_changes(form: Form | None) -> Changes | None:
@@ -143,4 +164,5 @@ def read_changes(form: Form | None) -> Changes | None:
     if form.get("hnsw") is not None and form.get("spann") is not None:
         raise InvalidArgumentError("Multiple vector index configurations provided")
     # A spann configuration has nothing to change here, and is accepted as Chroma's server does.
-    return for_change({"hnsw": form.get("hnsw")}, form.get("embedding_function"))
+    asked = {"hnsw": form.get("hnsw"), **_lifetimes(form)}
+    return for_change(asked, form.get("embedding_function"))

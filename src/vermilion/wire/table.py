@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from vermilion.wire import absent, care, collections, ranked, records, system
+from vermilion.wire import absent, care, collections, past, ranked, records, system
 from vermilion.wire.operation import Operation
 
 Kind = type[Operation[Any]]
@@ -54,6 +54,10 @@ OPERATIONS: tuple[Kind, ...] = (
     ranked.Search,
     ranked.Facets,
     ranked.Summarize,
+    past.History,
+    past.Past,
+    past.Differ,
+    past.Undo,
     care.GetIndexingStatus,
     care.Explain,
     care.ExplainAbsence,
