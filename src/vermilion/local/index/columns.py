@@ -312,6 +312,8 @@ def questions(condition: Condition) -> Iterator[Question]:
             yield Question("[]", operator.eq, operand)
         case "regex":
             yield Question("str", _matching, row.pattern(operand))
+        case "prefix":
+            yield Question("str", starting, operand)
         case _:
             yield from _compared(row, operand if row.family == "member" else [operand])
 
@@ -340,6 +342,11 @@ def _matching(terms: Sequence[str], text: str) -> NDArray[np.bool_]:
     """Which strings match a pattern."""
     matches = pattern(text).is_match
     return np.fromiter(map(matches, terms), np.bool_, len(terms))
+
+
+def starting(terms: Sequence[str], text: str) -> NDArray[np.bool_]:
+    """Which strings start with the text."""
+    return np.fromiter((term.startswith(text) for term in terms), np.bool_, len(terms))
 
 
 def _among(numbers: list[int | float]) -> Iterator[Question]:
