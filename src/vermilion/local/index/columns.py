@@ -135,10 +135,10 @@ def _kept(value: Any) -> Any:
     return microseconds(value) if isinstance(value, date) else True
 
 
-def value_of(kind: str, kept: Any) -> Any:
-    """The value of which a column of this kind keeps so much."""
+def values_of(kind: str, kept: list[Any]) -> list[Any]:
+    """The values of which a column of this kind keeps so much."""
     kind = kind.strip("[]")
-    return at_microseconds(kind, kept) if kind in TIME_KINDS else kept
+    return [at_microseconds(kind, one) for one in kept] if kind in TIME_KINDS else kept
 
 
 class Column:
