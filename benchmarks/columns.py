@@ -41,6 +41,12 @@ FILTERS: list[dict[str, Any]] = [
     {"year": {"$in": list(range(1900, 1960))}},
     {"score": {"$lte": 0.3}},
     {"bytes": {"$gte": 2**39}},
+    {"bytes": {"$exists": True}},
+    {"tags": {"$size": 3}},
+    {"topic": {"$regex": "[37]$"}},
+    {"author": {"$starts_with": "author 77"}},
+    {"page": {"$starts_with": "page 4711"}},
+    {"page": {"$icontains": "E 4711"}},
 ]
 
 

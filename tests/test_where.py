@@ -12,7 +12,7 @@ import pytest
 
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
 from vermilion.metadata import fields_of
-from vermilion.operators import SHORTHANDS, has_match
+from vermilion.operators import MAX_PIECE, SHORTHANDS, has_match
 from vermilion.where import (
     DOCUMENT,
     DOCUMENT_OPERATORS,
@@ -336,7 +336,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"a": {"$size": True}}, "where.a.$size: Expected an int from 0 on"),
     ({"a": {"$regex": 1}}, "where.a.$regex: Expected where operand value"),
     ({"a": {"$starts_with": ""}}, "where.a.$starts_with: Expected where operand value"),
-    ({"a": {"$icontains": "x" * (MAX_PATTERN + 1)}}, "where.a.$icontains: Expected at most"),
+    ({"a": {"$icontains": "x" * (MAX_PIECE + 1)}}, "where.a.$icontains: Expected at most"),
     ({"a": {"$gt": "2024-02-30"}}, "where.a.$gt: Expected operand value to be an int or a float"),
     ({"a": {"$eq": {"#type": "date", "value": "x"}}}, 'where.a.$eq: Expected {"#type": "date"'),
     ({"a": {"$not": {"$foo": 1}}}, "where.a.$not: Expected where operator to be one of"),
@@ -475,6 +475,14 @@ def test_long_patterns_are_refused() -> None:
     assert has_match("a" * MAX_PATTERN, "a" * MAX_PATTERN)
     with pytest.raises(InvalidArgumentError, match=f"longer than {MAX_PATTERN}"):
         parse(None, {"$regex": "a" * (MAX_PATTERN + 1)})
+
+
+def test_texts_of_any_characters_become_patterns() -> None:
+    for char in (".", "\u00e9", "\u212a", "京", "\n", "\\", "-", "#", " "):
+        text = char * MAX_PIECE
+        for name in ("$starts_with", "$ends_with", "$icontains", "$istarts_with", "$iends_with"):
+            assert document_matches({name: text}, text)
+            assert not document_matches({name: text}, text[1:])
 
 
 def test_patterns_that_blow_up_are_refused() -> None:

@@ -432,6 +432,14 @@ def test_metadata_are_kept_beyond_what_chroma_reads() -> None:
     assert repr(batch.metadatas) == repr([kept])
 
 
+@given(st.dictionaries(keys, values, max_size=4))
+def test_a_client_of_chroma_gets_nothing_else_than_chroma_has(stored: dict[str, Any]) -> None:
+    [plain] = metadata.write([stored], typed=False) or []
+    for key, value in (plain or {}).items():
+        kinds = {type(one) for one in (value if isinstance(value, list) else [value])}
+        assert len(kinds) == 1 and kinds <= {str, int, float, bool, SparseVector}, (key, value)
+
+
 def test_a_client_of_chroma_gets_metadata_that_it_understands() -> None:
     stored = {
         "n": 1,

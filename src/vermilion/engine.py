@@ -231,7 +231,8 @@ class Engine(Protocol):
     def update(self, address: Address, batch: Batch) -> WriteResult:
         """Changes the cells that are given; ids that do not exist are left out.
 
-        A document, uri or vector is replaced. Metadata is merged key by key; None deletes a key.
+        A document, uri or vector is replaced. Metadata is merged key by key; None deletes a key, a
+        dict replaces a dict as a whole.
         The batch's `clear` empties columns first: a document or uri is then gone unless given, and
         the metadata are those given. A record keeps its place in the order.
         """
@@ -265,8 +266,8 @@ class Engine(Protocol):
     ) -> Records:
         """The selected records by these fields, then in the order they were inserted.
 
-        Types are ordered bool, number, string; what has no such field, or a list, comes last,
-        ascending or descending.
+        Types are ordered bool, number, time, string; what has no such field, or a list or a dict,
+        comes last, ascending or descending.
         """
         ...
 

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
-from vermilion.operators import INT64, MAX_PATTERN, kind, pattern, plain
+from vermilion.operators import INT64, MAX_PIECE, kind, pattern, plain
 from vermilion.times import TIME_TAGS, plain_time, read_time, time_of_form
 from vermilion.types import TYPE_KEY
 
@@ -82,10 +82,8 @@ def _text(name: str, operand: object, place: Place) -> str:
 def _piece(name: str, operand: object, place: Place) -> str:
     if not isinstance(operand, str) or not operand:
         raise no_text(name, operand, place)
-    if len(operand) > MAX_PATTERN:
-        raise place.error(
-            f"Expected at most {MAX_PATTERN} characters for {name}, got {len(operand)}"
-        )
+    if len(operand) > MAX_PIECE:
+        raise place.error(f"Expected at most {MAX_PIECE} characters for {name}, got {len(operand)}")
     return plain(operand)  # type: ignore[no-any-return]
 
 

@@ -21,9 +21,13 @@ from vermilion.times import microseconds, read_time
 INT64 = range(-(2**63), 2**63)
 # Longer patterns are refused: compiling one costs time and memory on the server.
 MAX_PATTERN = 10_000
+# Longer texts to start with, to end with or to hold in any case are refused: they become patterns.
+MAX_PIECE = 4_000
 
 Kind = Literal["bool", "number", "time", "string", "list", "map"]
-Family = Literal["equal", "compare", "member", "element", "substring", "regex", "exists", "size"]
+Family = Literal[
+    "equal", "compare", "member", "element", "substring", "regex", "prefix", "exists", "size"
+]
 Test = Callable[[Any, Any], bool]
 
 # The kinds of scalars, in the order in which values of different kinds are sorted.
@@ -208,13 +212,15 @@ def _comparison(name: str, compare: Callable[[Any, Any], Any], says: str) -> Ope
     return Operator(name, "ordered", "compare", ordered(compare), says, compare=compare)
 
 
-def _matching(name: str, says: str, made: Callable[[str], str]) -> Operator:
+def _matching(
+    name: str, says: str, made: Callable[[str], str], family: Family = "regex"
+) -> Operator:
     """A row for strings that match a pattern made of the operand."""
 
     def test(stored: object, operand: str) -> bool:
         return has_match(stored, made(operand))
 
-    return Operator(name, "piece", "regex", test, says, pattern=made, ours=True)
+    return Operator(name, "piece", family, test, says, pattern=made, ours=True)
 
 
 def _regex(*, ours: bool) -> tuple[Operator, Operator]:
@@ -227,7 +233,9 @@ def _regex(*, ours: bool) -> tuple[Operator, Operator]:
 
 # On strings: those of metadata, and documents.
 _PIECES = (
-    _matching("$starts_with", "starts with this text", lambda text: rf"\A{literal(text)}"),
+    _matching(
+        "$starts_with", "starts with this text", lambda text: rf"\A{literal(text)}", "prefix"
+    ),
     _matching("$ends_with", "ends with this text", lambda text: rf"{literal(text)}\z"),
     _matching(
         "$icontains", "holds this text, in any case", lambda text: f"(?i){literal(text)}"

@@ -122,7 +122,7 @@ class Searching(Following):
     def distinct(self, key: str, where: Any = None, where_document: Any = None) -> list[Any]:
         """Returns the values of a metadata field that matching records have, ascending.
 
-        Bools come before numbers, numbers before strings.
+        Bools come before numbers, numbers before times, times before strings.
         """
         with naming("distinct"):
             name = check_field("key", key)

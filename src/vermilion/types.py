@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 from uuid import UUID
@@ -133,7 +133,8 @@ SparseVectors = list[SparseVector]
 # ── metadata and filters ─────────────────────────────────────────────────────────────────────────
 
 Scalar = str | int | float | bool
-MetadataValue = Scalar | list[str] | list[int] | list[float] | list[bool] | SparseVector | None
+# A datetime is a date, too. Lists and dicts hold these, dicts also each other.
+MetadataValue = Scalar | date | Sequence[Any] | Mapping[str, Any] | SparseVector | None
 Metadata = Mapping[str, MetadataValue]
 Metadatas = list[Metadata]
 UpdateMetadata = Mapping[str, MetadataValue]
@@ -163,7 +164,7 @@ class Order(NamedTuple):
 class Facet:
     """A value of a metadata field, and how many records have it."""
 
-    value: str | int | float | bool
+    value: str | int | float | bool | date
     count: int
 
 
@@ -174,7 +175,7 @@ class Summary:
     `value` is what the group has in common, or None for the records without it.
     """
 
-    value: str | int | float | bool | None
+    value: str | int | float | bool | date | None
     count: int
     min: int | float
     max: int | float

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.local.index.base import Mask, Slots
-from vermilion.local.index.columns import ELEMENTS, SCALARS, Part, value_of
+from vermilion.local.index.columns import ELEMENTS, SCALARS, Part, values_of
 from vermilion.local.indexer import Moment
 from vermilion.local.snapshot import Keys
 from vermilion.types import Facet, Order, Summary
@@ -91,7 +91,7 @@ def _numbered(found: list[Part]) -> tuple[Slots, NDArray[np.int64], list[Any]]:
     distinct = []
     for part in found:
         codes, inverse = np.unique(part.values, return_inverse=True)
-        terms = [_term(part, code) for code in codes.tolist()]
+        terms = _terms(part, codes.tolist())
         distinct.append((terms, inverse))
     values = {ascending(term): term for terms, _ in reversed(distinct) for term in terms}
     ranked = sorted(values)
@@ -104,9 +104,10 @@ def _numbered(found: list[Part]) -> tuple[Slots, NDArray[np.int64], list[Any]]:
     return slots, np.concatenate(ranks), [values[rank] for rank in ranked]
 
 
-def _term(part: Part, code: Any) -> Any:
-    """The value that stands in a part as this code."""
-    return value_of(part.kind, code if part.terms is None else part.terms[code])
+def _terms(part: Part, codes: list[Any]) -> list[Any]:
+    """The values that stand in a part as these codes."""
+    kept = codes if part.terms is None else [part.terms[code] for code in codes]
+    return values_of(part.kind, kept)
 
 
 # ── counts ───────────────────────────────────────────────────────────────────────────────────────
@@ -132,12 +133,11 @@ def facets(moment: Moment, allowed: Mask, key: str) -> list[Facet]:
 def _counted(values: NDArray[Any], part: Part) -> Iterator[tuple[Any, int]]:
     if part.terms is None:
         found, often = np.unique(values, return_counts=True)
-        for code, count in zip(found.tolist(), often.tolist(), strict=True):
-            yield _term(part, code), count
-        return
-    often = np.bincount(values, minlength=len(part.terms))
-    for number in np.flatnonzero(often).tolist():
-        yield _term(part, number), int(often[number])
+    else:
+        often = np.bincount(values, minlength=len(part.terms))
+        found = np.flatnonzero(often)
+        often = often[found]
+    yield from zip(_terms(part, found.tolist()), often.tolist(), strict=True)
 
 
 # ── sums ─────────────────────────────────────────────────────────────────────────────────────────

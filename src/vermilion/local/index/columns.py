@@ -135,10 +135,10 @@ def _kept(value: Any) -> Any:
     return microseconds(value) if isinstance(value, date) else True
 
 
-def value_of(kind: str, kept: Any) -> Any:
-    """The value of which a column of this kind keeps so much."""
+def values_of(kind: str, kept: list[Any]) -> list[Any]:
+    """The values of which a column of this kind keeps so much."""
     kind = kind.strip("[]")
-    return at_microseconds(kind, kept) if kind in TIME_KINDS else kept
+    return [at_microseconds(kind, one) for one in kept] if kind in TIME_KINDS else kept
 
 
 class Column:
@@ -312,6 +312,8 @@ def questions(condition: Condition) -> Iterator[Question]:
             yield Question("[]", operator.eq, operand)
         case "regex":
             yield Question("str", _matching, row.pattern(operand))
+        case "prefix":
+            yield Question("str", starting, operand)
         case _:
             yield from _compared(row, operand if row.family == "member" else [operand])
 
@@ -340,6 +342,11 @@ def _matching(terms: Sequence[str], text: str) -> NDArray[np.bool_]:
     """Which strings match a pattern."""
     matches = pattern(text).is_match
     return np.fromiter(map(matches, terms), np.bool_, len(terms))
+
+
+def starting(terms: Sequence[str], text: str) -> NDArray[np.bool_]:
+    """Which strings start with the text."""
+    return np.fromiter((term.startswith(text) for term in terms), np.bool_, len(terms))
 
 
 def _among(numbers: list[int | float]) -> Iterator[Question]:

@@ -324,7 +324,7 @@ class TextPostings:
 
 
 def _requirements(condition: Condition) -> tuple[Alternatives, ...] | None:
-    if condition.operator.family == "regex":
+    if condition.operator.family in ("regex", "prefix"):
         return required_literals(condition.operator.pattern(condition.operand))
     if condition.operator.family == "substring":
         needle: str = condition.operand
