@@ -29,21 +29,31 @@ from vermilion.types import USUAL, Course, Effort, Space, pages
 EXACT = 400
 # So few unsure slots are settled at once: their documents are read in 0.2 ms.
 SETTLED = 256
-# Candidates asked for at first; then four times as many, up to MOST (or 8 k), then all.
+# Candidates asked for at first; then four times as many, then as many as it takes, then all.
 FIRST = 32
 GROWTH = 4
+# While documents have to be read, at most so many (or 8 k).
 MOST = 2_048
+# So many are measured in any case. They tell how near an estimate has to be; of all that a last
+# round finds, those are measured that are. To scan for many takes 3 ms among 100,000.
+SOUNDING = 512
+# How much of the error is allowed for then: measuring more may show that it is larger.
+AHEAD = 1.3
 # A segment of which this share is allowed is scanned without a mask, for as many more candidates,
 # and what is not allowed is dropped afterwards. On 100,000 rows a masked scan takes 0.2 to 0.3 ms
 # longer, and every candidate 1.5 µs.
 UNMASKED = 0.25
+# So many candidates are asked for without a mask; more take longer than the mask does.
+UNMASKED_MOST = 1_024
+# If fewer are left than this share of what was hoped for, it is scanned with the mask after all.
+SCARCE = 0.5
 # So many candidates of each segment are measured at least, to tell how far off its estimates are.
 TELLING = 8
 # Of the nodes of a graph, how many have to be allowed, and of what it suggests, how much has to be
 # alive: near many dead ones it misses living ones.
 LED, LIVING = 0.9, 0.75
 # Vectors read from the store at a time.
-MEASURE_ROWS = 8_192
+MEASURE_ROWS = 2_048
 # How many standard deviations the estimates may be off before a neighbour is missed, when so much
 # recall is aimed at: .999 to 1.000 is measured (with other recalls the quantile moves along).
 SIGMAS, AIM = 3.0, 0.99
@@ -207,13 +217,16 @@ class _Sealed:
 
     def _by_codes(self, query: NDArray[np.float32]) -> Found | None:
         """The k nearest by way of candidates; None when they do not settle it."""
-        k, rounds = self._wish.k, 0
-        least = max(part.segment.scanned.first for part in self._parts)
-        count = max(least, self._wish.floor, 3 * k)
-        most = max(MOST, 8 * k, self._wish.floor)
-        while count <= most:
+        k, rounds, wanted = self._wish.k, 0, np.inf
+        scanned = [part.segment.scanned for part in self._parts]
+        count = max(max(one.first for one in scanned), self._wish.floor, 3 * k)
+        most = MOST if self._matches.unsure else min(one.most for one in scanned)
+        most = max(most, 8 * k, self._wish.floor)
+        while True:
             rounds += 1
             seen = self._candidates(query, count)
+            if count > SOUNDING:
+                seen = [one.up_to(wanted) for one in seen]
             slots = np.concatenate([one.slots for one in seen])
             vectors = self._moment.snapshot.vectors(self._moment.view.keys[slots])
             measured = distances(self._wish.space, vectors, query)
@@ -223,7 +236,10 @@ class _Sealed:
             if enough or all(one.horizon == np.inf for one in seen):
                 self._report(best)
                 return Found(best, Course(self._plan, len(slots), rounds, error))
-            count *= GROWTH
+            if count >= most:
+                break
+            wanted = float(best.distances[-1]) + AHEAD * error if len(best.slots) == k else np.inf
+            count = min(GROWTH * count, most) if count < SOUNDING else most
         for part in self._parts:
             part.segment.doubt_signs()
         return None
@@ -308,23 +324,29 @@ class _Seen:
         return _Seen(self.slots[:end], self.estimates[:end], horizon, self.spread)
 
 
-@dataclass(frozen=True)
 class _Part:
     """A segment, and which of its slots are allowed."""
 
-    base: int
-    segment: Segment
-    mask: Mask
-    share: float
+    def __init__(self, base: int, segment: Segment, mask: Mask, share: float) -> None:
+        """`share` is how much of the segment the mask allows."""
+        self.base = base
+        self.segment = segment
+        self.mask = mask
+        self._share = share
+        self._masked = share < UNMASKED
 
     def candidates(self, query: NDArray[np.float32], count: int) -> _Seen:
         """About the `count` best of them."""
-        scanned = self.segment.scanned
-        masked = self.share < UNMASKED
-        asked = count if masked else int(count / self.share)
-        found = scanned.candidates(query, asked, self.mask if masked else None)
+        if count > self._share * UNMASKED_MOST:
+            self._masked = True
+        asked = count if self._masked else int(count / self._share)
+        found = self.segment.scanned.candidates(query, asked, self.mask if self._masked else None)
         horizon = np.inf if len(found.slots) < asked else float(found.estimates[-1])
         kept = self.mask[found.slots]
+        if not self._masked and horizon < np.inf and kept.sum() < SCARCE * count:
+            # What is near the query is not what is allowed: from now on the mask is used.
+            self._masked = True
+            return self.candidates(query, count)
         return _Seen(self.base + found.slots[kept], found.estimates[kept], horizon, found.spread)
 
 

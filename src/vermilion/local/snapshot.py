@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import apsw
@@ -24,6 +25,9 @@ FORMAT = 1
 VECTOR, CELLS, DELETED = 1, 2, 4
 
 Keys = NDArray[np.int64]
+
+# Vectors are copied out of SQLite in pieces of this size.
+PIECE_BYTES = 2**17
 
 # The cells of records, in the order of the keys given.
 CELLS_OF = (
@@ -178,13 +182,22 @@ class Snapshot:
     def vectors(self, keys: Keys) -> NDArray[np.float32]:
         """The vectors with these keys, in their order, shape (n, dimension)."""
         dimension = self.head.dimension or 0
-        rows = self.for_keys(
-            "select v.vector from carray(?1) c cross join vectors v on v.key = c.value", keys
+        rows = iter(
+            self.for_keys(
+                "select v.vector from carray(?1) c cross join vectors v on v.key = c.value", keys
+            )
         )
-        joined = b"".join(vector for (vector,) in rows)
-        if len(joined) != 4 * dimension * len(keys):
+        found = np.empty((len(keys), dimension), "<f4")
+        space, end = found.reshape(-1).view(np.uint8), 0
+        # Many small objects at once would be new memory for each: six times as slow.
+        some = max(1, PIECE_BYTES // (4 * dimension or 1))
+        while piece := b"".join([vector for (vector,) in islice(rows, some)]):
+            if end + len(piece) <= len(space):
+                space[end : end + len(piece)] = np.frombuffer(piece, np.uint8)
+            end += len(piece)
+        if end != len(space):
             raise DamagedError(f"{len(keys)} vectors were looked up, and not all are there")
-        return np.frombuffer(joined, "<f4").reshape(len(keys), dimension)
+        return found
 
     def metadatas(self, keys: Keys) -> Iterator[dict[str, Any] | None]:
         """The metadata with these keys, in their order."""

@@ -146,7 +146,7 @@ class SealedGraph:
     ) -> Candidates | None:
         """The `count` best slots, or None where the recall cannot be promised."""
         trust = self.trust(recall)
-        if not trust.serves or count > len(self):
+        if not trust.serves or count > min(len(self), WIDEST):
             return None
         row = self._frame.queries(query[np.newaxis])[0]
         nodes, far = _nodes(self._index, row, max(trust.width, count), count)

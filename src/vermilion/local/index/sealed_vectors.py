@@ -83,8 +83,8 @@ def build_vectors(
 class SealedVectors:
     """The codes of one segment, loaded into memory."""
 
-    # Candidates asked for at first.
-    first = 32
+    # Candidates asked for at first, and at most.
+    first, most = 32, 32_768
 
     def __init__(self, blocks: Blocks) -> None:
         """Raises CacheDamaged when the file does not hold what its header says."""

@@ -154,8 +154,8 @@ class _Signs:
 class SealedSigns:
     """The signs of one segment, mapped."""
 
-    # Candidates asked for at first.
-    first = 256
+    # Candidates asked for at first, and at most.
+    first, most = 256, 2_048
 
     def __init__(self, blocks: Blocks) -> None:
         """Raises CacheDamaged when the file does not hold what its header says."""
