@@ -5,12 +5,12 @@ The store's file is made by the first write, so a collection without records cos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,10 @@ from vermilion import forks
 from vermilion.configuration import Hnsw
 from vermilion.engine import Column, Selection
 from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
-from vermilion.local import compactor, explain, planner, ranking, values
+from vermilion.local import bulk, compactor, explain, planner, ranking, values
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.checker import Finding, check_store
-from vermilion.local.eraser import erasing, forget
+from vermilion.local.eraser import erasing
 from vermilion.local.grapher import Grapher
 from vermilion.local.indexer import Indexer
 from vermilion.local.search import FIRST, Wish
@@ -43,6 +43,7 @@ from vermilion.types import (
     Hits,
     IndexingStatus,
     Order,
+    Page,
     Ranked,
     Records,
     Stats,
@@ -131,31 +132,47 @@ class LocalCollection:
 
     # ── writes ───────────────────────────────────────────────────────────────────────────────────
 
-    def add(self, batch: Batch) -> WriteResult:
+    def add(self, batch: Batch, *, new_only: bool = False, named: bool = False) -> WriteResult:
         """See Engine.add."""
-        return self._write(batch.dimension, lambda transaction: transaction.add(batch))
+        return self._write(
+            batch.dimension, lambda one: one.add(batch, new_only=new_only, named=named)
+        )
 
-    def upsert(self, batch: Batch) -> WriteResult:
+    def upsert(self, batch: Batch, *, named: bool = False) -> WriteResult:
         """See Engine.upsert."""
-        return self._write(batch.dimension, lambda transaction: transaction.upsert(batch))
+        return self._write(batch.dimension, lambda one: one.upsert(batch, named=named))
 
-    def update(self, batch: Batch) -> WriteResult:
+    def update(self, batch: Batch, *, named: bool = False) -> WriteResult:
         """See Engine.update."""
         if self._open() is None:
-            return WriteResult(missing=len(batch))
-        return self._write(batch.dimension, lambda transaction: transaction.update(batch))
+            return WriteResult.of({"missing": batch.ids}, named=named)
+        return self._write(batch.dimension, lambda one: one.update(batch, named=named))
 
-    def delete(self, selection: Selection, limit: int | None, secure: bool = False) -> WriteResult:
+    def update_where(
+        self, selection: Selection, changes: Mapping[str, Any], *, named: bool = False
+    ) -> WriteResult:
+        """See Engine.update_where."""
+        self._rules.check(selection.filter)
+        opened = self._open()
+        if opened is None:
+            return WriteResult()
+        result, head = bulk.update(opened[1], selection, changes, named)
+        self._seal_if_due(head)
+        return result
+
+    def delete(
+        self, selection: Selection, limit: int | None, *, secure: bool = False, named: bool = False
+    ) -> WriteResult:
         """See Engine.delete."""
         self._rules.check(selection.filter)
         opened = self._open()
         if opened is None:
-            return WriteResult(missing=len(set(selection.ids or ())))
+            return WriteResult.of({"missing": [*dict.fromkeys(selection.ids or ())]}, named=named)
         if not secure or self._folder is None:
-            result, head = _delete(*opened, selection, limit)
+            result, head = bulk.delete(*opened, selection, limit, named)
         else:
             with erasing(opened[0], self._folder):
-                result, head = _delete(*opened, selection, limit, self._folder)
+                result, head = bulk.delete(*opened, selection, limit, named, self._folder)
         self._seal_if_due(head)
         return result
 
@@ -211,6 +228,16 @@ class LocalCollection:
         with indexer.reading(planner.needs(selection)) as moment:
             keys = planner.select_keys(moment, selection)
             yield from _pages(moment.snapshot, keys, columns, rows)
+
+    def page(
+        self, selection: Selection, columns: AnyCollection[Column], rows: int, after: int | None
+    ) -> Page:
+        """See Engine.page."""
+        self._rules.check(selection.filter)
+        opened = self._open()
+        if opened is None:
+            return Page(no_records(columns), None)
+        return bulk.page(*opened, selection, columns, rows, after)
 
     def facets(self, keys: Sequence[str], selection: Selection) -> list[list[Facet]]:
         """See Engine.facets."""
@@ -419,34 +446,6 @@ class LocalCollection:
         """Its store, if it has records or ever had."""
         opened = self._open()
         return None if opened is None else opened[0]
-
-
-def _delete(
-    store: Store,
-    indexer: Indexer,
-    selection: Selection,
-    limit: int | None,
-    forgetting: Path | None = None,
-) -> tuple[WriteResult, Head]:
-    """Deletes in one transaction; with `forgetting`, segments that hold the records go, too."""
-    if selection.filter is None and selection.ids is not None:
-        with store.writing() as transaction:
-            found = transaction.keys_of(selection.ids).values()
-            keys = np.sort(np.fromiter(found, np.int64, len(found)))[:limit]
-            missing = max(0, len(set(selection.ids)) - len(found))
-            return _delete_keys(transaction, keys, missing, forgetting)
-    with indexer.writing(planner.needs(selection)) as (transaction, moment):
-        keys = planner.select_keys(moment, selection)[:limit]
-        return _delete_keys(transaction, keys, 0, forgetting)
-
-
-def _delete_keys(
-    transaction: Transaction, keys: Keys, missing: int, forgetting: Path | None
-) -> tuple[WriteResult, Head]:
-    deleted = transaction.delete(keys)
-    if forgetting is not None:
-        forget(transaction, forgetting, keys)
-    return WriteResult(deleted=deleted, missing=missing), transaction.head
 
 
 def _pages(

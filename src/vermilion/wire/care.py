@@ -31,7 +31,8 @@ _OBJECT: Form = {"type": "object"}
 EXTENSIONS = frozenset(
     {
         "check", "clear", "compact", "count", "exact", "explain", "extensions", "facets", "flush",
-        "keywords", "order_by", "recall", "report", "secure", "stats", "summarize", "why_not",
+        "keywords", "named", "new_only", "order_by", "page", "recall", "report", "secure", "stats",
+        "summarize", "update_where", "why_not",
     }
 )  # fmt: skip
 
