@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.engine import Selection
-from vermilion.errors import ArgumentValueError, DimensionError
+from vermilion.errors import ArgumentValueError, DimensionError, IDAlreadyExistsError
 from vermilion.metadata import fields_of
 from vermilion.records import Batch
 from vermilion.types import Hits, Records, Space, WriteResult
@@ -48,32 +48,40 @@ class Oracle:
 
     # ── writes ───────────────────────────────────────────────────────────────────────────────────
 
-    def add(self, batch: Batch) -> WriteResult:
+    def add(self, batch: Batch, *, new_only: bool = False) -> WriteResult:
         self.check_dimension(batch.dimension)
         new = [place for place, id in enumerate(batch.ids) if id not in self.rows]
+        if new_only and len(new) < len(batch):
+            raise IDAlreadyExistsError("some are there")
+        skipped = [id for id in batch.ids if id in self.rows]
         self._insert(batch, new)
-        return WriteResult(inserted=len(new), skipped=len(batch) - len(new))
+        return result(inserted=[batch.ids[place] for place in new], skipped=skipped)
 
     def upsert(self, batch: Batch) -> WriteResult:
         self.check_dimension(batch.dimension)
         new = [place for place, id in enumerate(batch.ids) if id not in self.rows]
         if new and (batch.vectors is None or not _with_vector(batch)[new].all()):
             raise ArgumentValueError("a new record needs a vector")
-        known, updated = len(batch) - len(new), self._change(batch)
+        updated, unchanged = self._change(batch)
         self._insert(batch, new)
-        return WriteResult(inserted=len(new), updated=updated, unchanged=known - updated)
+        inserted = [batch.ids[place] for place in new]
+        return result(inserted=inserted, updated=updated, unchanged=unchanged)
 
     def update(self, batch: Batch) -> WriteResult:
         self.check_dimension(batch.dimension)
-        known, updated = sum(id in self.rows for id in batch.ids), self._change(batch)
-        missing = len(batch) - known
-        return WriteResult(updated=updated, unchanged=known - updated, missing=missing)
+        missing = [id for id in batch.ids if id not in self.rows]
+        updated, unchanged = self._change(batch)
+        return result(updated=updated, unchanged=unchanged, missing=missing)
 
-    def delete(self, selection: Selection, limit: int | None = None) -> int:
+    def update_where(self, selection: Selection, changes: dict[str, Any]) -> WriteResult:
+        ids = self.selected(selection)
+        return self.update(Batch(ids, metadatas=[changes] * len(ids)))
+
+    def delete(self, selection: Selection, limit: int | None = None) -> list[str]:
         gone = self.selected(selection)[:limit]
         for id in gone:
             del self.rows[id]
-        return len(gone)
+        return gone
 
     def check_dimension(self, dimension: int | None) -> None:
         if self.rows and dimension is not None and dimension != self.dimension:
@@ -90,8 +98,9 @@ class Oracle:
                 _merged(None, batch.metadatas[place] if batch.metadatas else None),
             )
 
-    def _change(self, batch: Batch) -> int:
-        changed = 0
+    def _change(self, batch: Batch) -> tuple[list[str], list[str]]:
+        changed: list[str] = []
+        unchanged: list[str] = []
         for place, id in enumerate(batch.ids):
             if id not in self.rows:
                 continue
@@ -106,8 +115,9 @@ class Oracle:
             if batch.metadatas:
                 after = replace(after, metadata=_merged(after.metadata, batch.metadatas[place]))
             self.rows[id] = after
-            changed += repr(before) != repr(after)  # 1 is not 1.0 here, and 0.0 is not -0.0
-        return changed
+            same = repr(before) == repr(after)  # 1 is not 1.0 here, and 0.0 is not -0.0
+            (unchanged if same else changed).append(id)
+        return changed, unchanged
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────────
 
@@ -172,6 +182,11 @@ class Oracle:
     def _margins(self, ids: list[str], query: NDArray[np.float32]) -> list[float]:
         squares = (self._matrix(ids).astype(np.float64) ** 2).sum(axis=1)
         return [TOLERANCE * (1 + float(s + query.astype(np.float64) @ query)) for s in squares]
+
+
+def result(**ids: list[str]) -> WriteResult:
+    """What an engine that is asked for the ids tells."""
+    return WriteResult.of(ids, named=True)
 
 
 def _with_vector(batch: Batch) -> NDArray[np.bool_]:

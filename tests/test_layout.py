@@ -18,7 +18,7 @@ WORDS = """
     predicates keys ranks search schema_config schema_types schema schema_rules
     plans engine switching version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
-    wire.schemas wire.settings wire.system wire.collections wire.records wire.care
+    wire.schemas wire.settings wire.system wire.collections wire.records wire.bulk wire.care
     wire.ranked wire.past wire.absent wire.faults wire.table wire.openapi
 """
 LOCAL = """
@@ -30,14 +30,14 @@ LOCAL = """
     local.index.postings local.index.sparse local.index.words
     local.segment local.compactor local.builder local.grapher local.eraser
     local.segment_checker local.checker
-    local.indexer local.matches local.search local.planner local.explain
+    local.indexer local.matches local.search local.planner local.bulk local.explain
     local.weighing local.ranking local.values
     local.lasting local.drafts local.copier local.catalogue local.collection
     local.folders local.handles
     local.pieces local.backup local.bundle local.keeping
     local.engine local.salvage
 """
-REMOTE = "remote.target remote.transport remote.refusals remote.engine"
+REMOTE = "remote.target remote.transport remote.refusals remote.asking remote.engine"
 EMBEDDINGS = """
     embeddings.base embeddings.cache embeddings.wordpiece embeddings.minilm embeddings.default
     embeddings.sparse embeddings.bm25

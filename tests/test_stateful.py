@@ -24,7 +24,12 @@ from hypothesis.stateful import run_state_machine_as_test as run
 from oracle import Oracle
 from ranking_oracle import RankingOracle
 from vermilion.engine import Selection
-from vermilion.errors import ArgumentValueError, DimensionError, NotFoundError
+from vermilion.errors import (
+    ArgumentValueError,
+    DimensionError,
+    IDAlreadyExistsError,
+    NotFoundError,
+)
 from vermilion.keys import K
 from vermilion.local import builder, compactor, grapher, search
 from vermilion.local.engine import LocalEngine
@@ -202,16 +207,16 @@ class Histories(RuleBasedStateMachine):
     def some(self, data: st.DataObject) -> LocalEngine:
         return data.draw(st.sampled_from(self.engines), label="engine")
 
-    def same(self, data: st.DataObject, method: str, *arguments: Any) -> None:
+    def same(self, data: st.DataObject, method: str, *arguments: Any, **options: Any) -> None:
         """Both do it, with the same result or the same refusal."""
-        engine = self.some(data)
+        write = getattr(self.some(data), method)
         try:
-            expected = getattr(self.oracle, method)(*arguments)
-        except (DimensionError, ArgumentValueError) as error:
+            expected = getattr(self.oracle, method)(*arguments, **options)
+        except (DimensionError, ArgumentValueError, IDAlreadyExistsError) as error:
             with pytest.raises(type(error)):
-                getattr(engine, method)(self.address, *arguments)
+                write(self.address, *arguments, **options)
         else:
-            assert getattr(engine, method)(self.address, *arguments) == expected
+            assert write(self.address, *arguments, **options, named=True) == expected
 
     def batch(self, data: st.DataObject, **how: bool) -> Batch:
         fits = st.just(self.oracle.dimension or 2) if self.oracle.rows else st.nothing()
@@ -223,9 +228,10 @@ class Histories(RuleBasedStateMachine):
         self.oracle = Oracle(space)
         self.address = make(self.engines[0], space=space, schema=SCHEMA)
 
-    @rule(data=st.data())
-    def add(self, data: st.DataObject) -> None:
-        self.same(data, "add", self.batch(data, all_vectors=True, changes=False))
+    @rule(data=st.data(), new_only=st.booleans())
+    def add(self, data: st.DataObject, new_only: bool) -> None:
+        batch = self.batch(data, all_vectors=True, changes=False)
+        self.same(data, "add", batch, new_only=new_only)
 
     @rule(data=st.data(), all_vectors=st.booleans())
     def upsert(self, data: st.DataObject, all_vectors: bool) -> None:
@@ -235,15 +241,43 @@ class Histories(RuleBasedStateMachine):
     def update(self, data: st.DataObject) -> None:
         self.same(data, "update", self.batch(data, all_vectors=False, changes=True))
 
+    @rule(data=st.data(), selection=SELECTIONS, changes=CHANGES.filter(bool))
+    def update_where(self, data: st.DataObject, selection: Selection, changes: Any) -> None:
+        self.same(data, "update_where", selection, changes)
+
     @rule(data=st.data(), selection=SELECTIONS, limit=st.none() | st.integers(0, 3))
     def delete(self, data: st.DataObject, selection: Selection, limit: int | None) -> None:
-        result = self.some(data).delete(self.address, selection, limit)
-        assert result.deleted == self.oracle.delete(selection, limit)
+        result = self.some(data).delete(self.address, selection, limit, named=True)
+        gone = self.oracle.delete(selection, limit)
+        assert result.ids.get("deleted", []) == gone
+        assert result.deleted == len(gone)
+
+    @rule(data=st.data(), selection=SELECTIONS, rows=st.integers(1, 4), columns=COLUMNS)
+    def page(self, data: st.DataObject, selection: Selection, rows: int, columns: Any) -> None:
+        """Page after page: all that is selected all the while, once, whatever goes meanwhile."""
+        engine = self.some(data)
+        before, told, after = self.oracle.selected(selection), list[str](), None
+        gone = data.draw(st.none() | st.sampled_from(IDS), label="deleted after the first page")
+        while True:
+            page = engine.page(self.address, selection, columns, rows, after)
+            told += page.records.ids
+            self.check_columns(page.records.ids, page.records.metadatas, columns)
+            if gone is not None:
+                self.engines[-1].delete(self.address, Selection([gone]))
+                self.oracle.delete(Selection([gone]))
+                gone = None
+            if page.next is None:
+                break
+            after = page.next
+        assert len(told) == len(set(told))
+        left = self.oracle.selected(selection)
+        assert [id for id in told if id in left] == left
+        assert set(told) <= set(before)
 
     @rule(data=st.data())
     def delete_all(self, data: st.DataObject) -> None:
         result = self.some(data).delete(self.address, Selection())
-        assert result.deleted == self.oracle.delete(Selection())
+        assert result.deleted == len(self.oracle.delete(Selection()))
 
     @rule(data=st.data(), selection=SELECTIONS, columns=COLUMNS, limit=WINDOW, offset=WINDOW)
     def get(self, data: Any, selection: Selection, columns: Any, limit: Any, offset: Any) -> None:
@@ -332,7 +366,7 @@ class HistoriesOnDisk(Histories):
     @rule(data=st.data(), selection=SELECTIONS)
     def delete_securely(self, data: st.DataObject, selection: Selection) -> None:
         result = self.some(data).delete(self.address, selection, secure=True)
-        assert result.deleted == self.oracle.delete(selection)
+        assert result.deleted == len(self.oracle.delete(selection))
 
     def teardown(self) -> None:
         try:

@@ -38,6 +38,7 @@ from vermilion.types import (
     Facet,
     Hits,
     IndexingStatus,
+    Page,
     Problem,
     Records,
     SparseVector,
@@ -48,7 +49,18 @@ from vermilion.types import (
     WriteResult,
 )
 from vermilion.where import And, Filter, Or, parse
-from vermilion.wire import care, collections, fields, metadata, ranked, records, rows, system, text
+from vermilion.wire import (
+    bulk,
+    care,
+    collections,
+    fields,
+    metadata,
+    ranked,
+    records,
+    rows,
+    system,
+    text,
+)
 from vermilion.wire.faults import error_of, fault
 from vermilion.wire.operation import Operation
 from vermilion.wire.table import OPERATIONS, Routes
@@ -249,6 +261,9 @@ REQUESTS: list[Operation[Any]] = [
     care.Check(True),
     care.Explain(HERE, np.ones((1, 2), np.float32), 3),
     care.ExplainAbsence(HERE, np.ones((1, 2), np.float32), 3, id="x"),
+    records.Add(HERE, Batch(["a"], np.ones((1, 2), np.float32)), named=True, new_only=True),
+    bulk.UpdateWhere(HERE, Selection(["a"]), {"k": None, "n": 1}, named=True),
+    bulk.GetPage(HERE, Selection(["a"]), ("documents",), 7, 2**40),
 ]  # fmt: skip
 
 
@@ -306,6 +321,13 @@ ANSWERS: list[tuple[Operation[Any], Any]] = [
     (collections.ModifyCollection(HERE), None),
     (records.Add(HERE, Batch(["a"]), True), WriteResult(1, 2, 3, 4, 5, 6)),
     (records.Delete(HERE, Selection(["a"])), WriteResult(deleted=3)),
+    (
+        records.Delete(HERE, Selection(["a"]), report=True, named=True),
+        WriteResult(deleted=1, missing=1, ids={"deleted": ["a"], "missing": ["b"]}),
+    ),
+    (bulk.UpdateWhere(HERE, Selection(["a"]), {"n": 1}), WriteResult(1, 2, 3, 4, 5, 6)),
+    (bulk.GetPage(HERE, columns=("vectors", "documents", "metadatas")), Page(ROWS, 2**40)),
+    (bulk.GetPage(HERE), Page(Records([]), None)),
     (records.Get(HERE, columns=("vectors", "documents", "metadatas")), ROWS),
     (records.Get(HERE), Records([])),
     (records.Get(HERE, columns=("metadatas",), typed=True), Records(["a"], metadatas=[TYPED])),

@@ -10,7 +10,7 @@ Every operation may raise StorageError (the disk), ClosedError (after `close`) a
 from __future__ import annotations
 
 from collections.abc import Collection as AnyCollection
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -33,6 +33,7 @@ from vermilion.types import (
     Hits,
     IndexingStatus,
     Order,
+    Page,
     Problem,
     Ranked,
     Records,
@@ -220,21 +221,43 @@ class Engine(Protocol):
     # this process and in every other. Vectors of another dimension than the collection's raise
     # DimensionError; the first vector written to a collection without records sets it.
 
-    def add(self, address: Address, batch: Batch) -> WriteResult:
-        """Inserts rows; rows whose id exists are skipped and stay as they are."""
+    # If `named`, the result has the ids of what was inserted, updated and so on.
+
+    def add(
+        self, address: Address, batch: Batch, *, new_only: bool = False, named: bool = False
+    ) -> WriteResult:
+        """Inserts rows; rows whose id exists are skipped and stay as they are.
+
+        With `new_only` such rows raise IDAlreadyExistsError, and nothing is inserted.
+        """
         ...
 
-    def upsert(self, address: Address, batch: Batch) -> WriteResult:
+    def upsert(self, address: Address, batch: Batch, *, named: bool = False) -> WriteResult:
         """Inserts rows, or updates those whose id exists, as `update` does."""
         ...
 
-    def update(self, address: Address, batch: Batch) -> WriteResult:
+    def update(self, address: Address, batch: Batch, *, named: bool = False) -> WriteResult:
         """Changes the cells that are given; ids that do not exist are left out.
 
         A document, uri or vector is replaced. Metadata is merged key by key; None deletes a key, a
         dict replaces a dict as a whole.
         The batch's `clear` empties columns first: a document or uri is then gone unless given, and
         the metadata are those given. A record keeps its place in the order.
+        """
+        ...
+
+    def update_where(
+        self,
+        address: Address,
+        selection: Selection,
+        changes: Mapping[str, Any],
+        *,
+        named: bool = False,
+    ) -> WriteResult:
+        """Merges these metadata into those of the selected records; None deletes a key.
+
+        Which records are selected and what they become is of one moment. A server of Chroma is told
+        record by record, in several requests.
         """
         ...
 
@@ -245,6 +268,7 @@ class Engine(Protocol):
         limit: int | None = None,
         *,
         secure: bool = False,
+        named: bool = False,
     ) -> WriteResult:
         """Deletes the selected records, at most `limit` of them, oldest first.
 
@@ -288,6 +312,23 @@ class Engine(Protocol):
 
         With `at` all records as they were then, for collections that keep their history. Raises
         NotFoundError when it does not reach back so far.
+        """
+        ...
+
+    def page(
+        self,
+        address: Address,
+        selection: Selection = EVERYTHING,
+        columns: AnyCollection[Column] = (),
+        rows: int = 1000,
+        after: int | None = None,
+    ) -> Page:
+        """The first selected records that were inserted after the record with this key.
+
+        One page after the other shows every record once that is selected all the while, whatever
+        others write meanwhile, and holds nothing up between two pages. Each is of its own moment.
+        The keys mean nothing to callers. A server of Chroma counts places instead: what is deleted
+        between two pages has the next one leave as many records out.
         """
         ...
 

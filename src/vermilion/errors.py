@@ -29,6 +29,7 @@ Chroma raises a less helpful class than it could, ours derives from both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -148,6 +149,15 @@ class IDAlreadyExistsError(VermilionError):
 
     status = 409
     label = wire = "IDAlreadyExists"
+
+
+def ids_exist(ids: Sequence[str]) -> IDAlreadyExistsError:
+    """The error for an `add` of only new records, some of which exist."""
+    more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
+    return IDAlreadyExistsError(
+        f"Nothing was added, because records with these ids exist already: "
+        f"{', '.join(ids[:10])}{more}"
+    )
 
 
 class ConflictError(VermilionError):

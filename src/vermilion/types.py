@@ -187,6 +187,9 @@ class Summary:
         return self.sum / self.count
 
 
+# What `add` does with a row whose id exists.
+OnConflict = Literal["skip", "error", "update"]
+
 # What survives a power cut: every call that returned, or all but the last few.
 Durability = Literal["full", "normal"]
 
@@ -270,7 +273,8 @@ class WriteResult:
     """What a write did, in numbers of records.
 
     `skipped`: `add` found the id taken. `missing`: `update` or `delete` found no such id.
-    `unchanged`: the record was already as asked, so nothing was written.
+    `unchanged`: the record was already as asked, so nothing was written. `ids` has, where that was
+    asked for, the ids of each of these kinds that has any; `made` those that were made, a row each.
     """
 
     inserted: int = 0
@@ -279,6 +283,26 @@ class WriteResult:
     skipped: int = 0
     missing: int = 0
     deleted: int = 0
+    ids: dict[str, list[str]] = field(default_factory=dict)
+    made: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, ids: Mapping[str, list[str]], *, named: bool) -> WriteResult:
+        """The counts of the ids of each kind; if `named`, with the ids."""
+        counts = {kind: len(some) for kind, some in ids.items()}
+        return cls(**counts, ids={kind: some for kind, some in ids.items() if some and named})  # type: ignore[arg-type]  # the kinds are the counted fields
+
+    def counts(self) -> dict[str, int]:
+        """How many there are of each kind."""
+        return {name: told for name, told in vars(self).items() if isinstance(told, int)}
+
+    def __add__(self, other: WriteResult) -> WriteResult:
+        """What both of them did, one after the other."""
+        theirs = other.counts()
+        counts = {name: told + theirs[name] for name, told in self.counts().items()}
+        kinds = [kind for kind in counts if kind in self.ids or kind in other.ids]
+        ids = {kind: self.ids.get(kind, []) + other.ids.get(kind, []) for kind in kinds}
+        return WriteResult(**counts, ids=ids, made=self.made + other.made)
 
 
 @dataclass(frozen=True)
@@ -330,6 +354,28 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some records in the order of insertion, and after which key the next page begins.
+
+    `next` is None on the last page.
+    """
+
+    records: Records
+    next: int | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a collection; what was not asked for, or is not there, is None."""
+
+    id: str
+    document: str | None = None
+    metadata: dict[str, Any] | None = None
+    embedding: Vector | None = field(default=None, compare=False)
+    uri: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ The store's file is made by the first write, so a collection without records cos
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
@@ -20,13 +20,13 @@ from vermilion import forks
 from vermilion.configuration import Configuration, Hnsw
 from vermilion.engine import Column, Selection
 from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
-from vermilion.local import compactor, explain, planner, ranking, values
+from vermilion.local import bulk, compactor, explain, planner, ranking, values
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.checker import Finding, check_store
 from vermilion.local.eraser import erasing
 from vermilion.local.grapher import Grapher
 from vermilion.local.indexer import Indexer
-from vermilion.local.lasting import Lasting, delete
+from vermilion.local.lasting import Lasting
 from vermilion.local.lives import Lives
 from vermilion.local.search import FIRST, Wish
 from vermilion.local.segment import FOLDER
@@ -47,6 +47,7 @@ from vermilion.types import (
     Hits,
     IndexingStatus,
     Order,
+    Page,
     Ranked,
     Records,
     Stats,
@@ -153,40 +154,55 @@ class LocalCollection(Lasting):
 
     # ── writes ───────────────────────────────────────────────────────────────────────────────────
 
-    def add(self, batch: Batch) -> WriteResult:
+    def add(self, batch: Batch, *, new_only: bool = False, named: bool = False) -> WriteResult:
         """See Engine.add."""
         return self._write(
-            batch, lambda transaction: transaction.add(self._lives.given(transaction, batch))
+            batch,
+            lambda one: one.add(self._lives.given(one, batch), new_only=new_only, named=named),
         )
 
-    def upsert(self, batch: Batch) -> WriteResult:
+    def upsert(self, batch: Batch, *, named: bool = False) -> WriteResult:
         """See Engine.upsert."""
         return self._write(
-            batch, lambda transaction: transaction.upsert(self._lives.given(transaction, batch))
+            batch, lambda one: one.upsert(self._lives.given(one, batch), named=named)
         )
 
-    def update(self, batch: Batch) -> WriteResult:
+    def update(self, batch: Batch, *, named: bool = False) -> WriteResult:
         """See Engine.update."""
         if self._open() is None:
-            return WriteResult(missing=len(batch))
+            return WriteResult.of({"missing": batch.ids}, named=named)
 
         def update(transaction: Transaction) -> WriteResult:
             self._lives.bury(transaction, batch.ids)
-            return transaction.update(batch)
+            return transaction.update(batch, named=named)
 
         return self._write(batch, update)
 
-    def delete(self, selection: Selection, limit: int | None, secure: bool = False) -> WriteResult:
+    def update_where(
+        self, selection: Selection, changes: Mapping[str, Any], *, named: bool = False
+    ) -> WriteResult:
+        """See Engine.update_where."""
+        selection = self._allowed(selection)
+        opened = self._open()
+        if opened is None:
+            return WriteResult()
+        result, head = bulk.update(opened[1], selection, changes, named)
+        self._seal_if_due(head)
+        return result
+
+    def delete(
+        self, selection: Selection, limit: int | None, *, secure: bool = False, named: bool = False
+    ) -> WriteResult:
         """See Engine.delete."""
         selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
-            return WriteResult(missing=len(set(selection.ids or ())))
+            return WriteResult.of({"missing": [*dict.fromkeys(selection.ids or ())]}, named=named)
         if not secure or self._folder is None:
-            result, head = delete(*opened, selection, limit)
+            result, head = bulk.delete(*opened, selection, limit, named)
         else:
             with erasing(opened[0], self._folder):
-                result, head = delete(*opened, selection, limit, self._folder)
+                result, head = bulk.delete(*opened, selection, limit, named, self._folder)
         self._seal_if_due(head)
         return result
 
@@ -225,6 +241,16 @@ class LocalCollection(Lasting):
             stop = None if limit is None else (offset or 0) + limit
             keys = _page(planner.select_keys(moment, selection, stop), limit, offset)
             return moment.snapshot.records(keys, columns)
+
+    def page(
+        self, selection: Selection, columns: AnyCollection[Column], rows: int, after: int | None
+    ) -> Page:
+        """See Engine.page."""
+        selection = self._allowed(selection)
+        opened = self._open()
+        if opened is None:
+            return Page(no_records(columns), None)
+        return bulk.page(*opened, selection, columns, rows, after)
 
     def facets(self, keys: Sequence[str], selection: Selection) -> list[list[Facet]]:
         """See Engine.facets."""

@@ -7,7 +7,7 @@ records. Any number of engines, in any number of processes, may have it open.
 from __future__ import annotations
 
 from collections.abc import Collection as AnyCollection
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -44,6 +44,7 @@ from vermilion.types import (
     Hits,
     IndexingStatus,
     Order,
+    Page,
     Problem,
     Ranked,
     Records,
@@ -254,20 +255,34 @@ class LocalEngine(Keeping):
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────
 
-    def add(self, address: Address, batch: Batch) -> WriteResult:
+    def add(
+        self, address: Address, batch: Batch, *, new_only: bool = False, named: bool = False
+    ) -> WriteResult:
         """See Engine.add."""
         with self._changing(address) as collection:
-            return collection.add(batch)
+            return collection.add(batch, new_only=new_only, named=named)
 
-    def upsert(self, address: Address, batch: Batch) -> WriteResult:
+    def upsert(self, address: Address, batch: Batch, *, named: bool = False) -> WriteResult:
         """See Engine.upsert."""
         with self._changing(address) as collection:
-            return collection.upsert(batch)
+            return collection.upsert(batch, named=named)
 
-    def update(self, address: Address, batch: Batch) -> WriteResult:
+    def update(self, address: Address, batch: Batch, *, named: bool = False) -> WriteResult:
         """See Engine.update."""
         with self._changing(address) as collection:
-            return collection.update(batch)
+            return collection.update(batch, named=named)
+
+    def update_where(
+        self,
+        address: Address,
+        selection: Selection,
+        changes: Mapping[str, Any],
+        *,
+        named: bool = False,
+    ) -> WriteResult:
+        """See Engine.update_where."""
+        with self._changing(address) as collection:
+            return collection.update_where(selection, changes, named=named)
 
     def delete(
         self,
@@ -276,10 +291,11 @@ class LocalEngine(Keeping):
         limit: int | None = None,
         *,
         secure: bool = False,
+        named: bool = False,
     ) -> WriteResult:
         """See Engine.delete."""
         with self._changing(address) as collection:
-            return collection.delete(selection, limit, secure)
+            return collection.delete(selection, limit, secure=secure, named=named)
 
     def get(
         self,
@@ -322,6 +338,18 @@ class LocalEngine(Keeping):
         """See Engine.undo."""
         with self._changing(address) as collection:
             return collection.undo(call)
+
+    def page(
+        self,
+        address: Address,
+        selection: Selection = EVERYTHING,
+        columns: AnyCollection[Column] = (),
+        rows: int = 1000,
+        after: int | None = None,
+    ) -> Page:
+        """See Engine.page."""
+        with self._handles.using(address) as collection:
+            return collection.page(selection, columns, rows, after)
 
     def facets(
         self, address: Address, keys: Sequence[str], selection: Selection = EVERYTHING

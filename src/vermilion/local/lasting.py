@@ -8,18 +8,14 @@ from collections.abc import Collection as AnyCollection
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from threading import Thread
-
-import numpy as np
 
 from vermilion.engine import Column, Selection
 from vermilion.errors import NotFoundError, VermilionError
-from vermilion.local import history, planner
-from vermilion.local.eraser import forget
+from vermilion.local import bulk, history, planner
 from vermilion.local.indexer import Indexer
 from vermilion.local.lives import SWEEP_ROWS, Lives
-from vermilion.local.snapshot import Head, Keys
+from vermilion.local.snapshot import Keys
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
 from vermilion.records import Batch
@@ -135,7 +131,7 @@ class Lasting:
     def _sweep(self, ended: Selection) -> None:
         with suppress(VermilionError):  # closed or deleted meanwhile, or the disk is full
             opened = self._open()
-            while opened is not None and delete(*opened, ended, SWEEP_ROWS)[0].deleted:
+            while opened is not None and bulk.delete(*opened, ended, SWEEP_ROWS, False)[0].deleted:
                 pass
 
     def _let_go(self, store: Store) -> None:
@@ -147,35 +143,6 @@ class Lasting:
         if self._history is not None:
             with store.writing() as transaction:
                 history.prune(transaction, self._history, slack=1.0)
-
-
-def delete(
-    store: Store,
-    indexer: Indexer,
-    selection: Selection,
-    limit: int | None,
-    forgetting: Path | None = None,
-) -> tuple[WriteResult, Head]:
-    """Deletes in one transaction; with `forgetting`, segments that hold the records go, too."""
-    if selection.filter is None and selection.ids is not None:
-        with store.writing() as transaction:
-            found = transaction.keys_of(selection.ids).values()
-            keys = np.sort(np.fromiter(found, np.int64, len(found)))[:limit]
-            missing = max(0, len(set(selection.ids)) - len(found))
-            return _delete_keys(transaction, keys, missing, forgetting)
-    with indexer.writing(planner.needs(selection)) as (transaction, moment):
-        keys = planner.select_keys(moment, selection)[:limit]
-        return _delete_keys(transaction, keys, 0, forgetting)
-
-
-def _delete_keys(
-    transaction: Transaction, keys: Keys, missing: int, forgetting: Path | None
-) -> tuple[WriteResult, Head]:
-    deleted = transaction.delete(keys)
-    if forgetting is not None:
-        forget(transaction, forgetting, keys)
-        history.forget(transaction, keys)
-    return WriteResult(deleted=deleted, missing=missing), transaction.head
 
 
 def _pages(read: Callable[[Keys], Records], keys: Keys, rows: int) -> Iterator[Records]:

@@ -50,14 +50,21 @@ def selected(moment: Moment, selection: Selection) -> Matches:
     return matches(moment, selection.filter, mask)
 
 
-def select_keys(moment: Moment, selection: Selection, stop: int | None = None) -> Keys:
-    """The keys of the selected records in the order of insertion, or the first `stop` of them."""
+def select_keys(
+    moment: Moment, selection: Selection, stop: int | None = None, after: int | None = None
+) -> Keys:
+    """The keys of the selected records in the order of insertion, or the first `stop` of them.
+
+    Those up to the key `after` are left out where there is a `stop`.
+    """
     if selection == Selection():
         return moment.view.ordered[:stop]
     found = selected(moment, selection)
     if stop is None:
         return np.sort(moment.view.keys[found.settle()])
     slots = np.flatnonzero(found.possible)
+    if after is not None:
+        slots = slots[moment.view.keys[slots] > after]
     slots = slots[np.argsort(moment.view.keys[slots])]
     return moment.view.keys[slots[found.first(slots, stop)]]
 

@@ -130,11 +130,14 @@ class Snapshot:
         keys.sort()
         return keys
 
-    def page_of_keys(self, limit: int | None) -> Keys:
-        """The first keys, ascending."""
-        if limit is None or limit >= self.head.rows:
+    def page_of_keys(self, limit: int | None, after: int | None = None) -> Keys:
+        """The first keys, or the first after a key, ascending."""
+        if limit is None or (after is None and limit >= self.head.rows):
             return self.all_keys()
-        rows = self._connection.execute("select key from records order by key limit ?", (limit,))
+        rows = self._connection.execute(
+            "select key from records where key > ? order by key limit ?",
+            (-1 if after is None else after, limit),
+        )
         return np.fromiter((key for (key,) in rows), np.int64, -1)
 
     def present(self, keys: Keys) -> Keys:

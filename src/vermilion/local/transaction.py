@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.engine import Column
-from vermilion.errors import ArgumentValueError, DimensionError, FunctionChangedError
+from vermilion.errors import (
+    ArgumentValueError,
+    DimensionError,
+    FunctionChangedError,
+    ids_exist,
+)
 from vermilion.local.rows import checksum, encode_metadata, hash_id, merge_metadata
 from vermilion.local.snapshot import (
     CELLS,
@@ -47,36 +52,38 @@ MOST_LOG_ENTRIES = 500_000
 class Transaction(Snapshot):
     """One write, all or nothing."""
 
-    def add(self, batch: Batch) -> WriteResult:
-        """Inserts the rows whose id is new."""
+    def add(self, batch: Batch, *, new_only: bool = False, named: bool = False) -> WriteResult:
+        """Inserts the rows whose id is new; `new_only` refuses the others, and all with them."""
         self._check_dimension(batch)
         taken = self.keys_of(batch.ids)
+        if new_only and taken:
+            raise ids_exist([id for id in batch.ids if id in taken])
         rows = [row for row, id in enumerate(batch.ids) if id not in taken]
         self._insert(batch, rows)
         self._finish()
-        return WriteResult(inserted=len(rows), skipped=len(batch) - len(rows))
+        new = [batch.ids[row] for row in rows]
+        skipped = [id for id in batch.ids if id in taken]
+        return WriteResult.of({"inserted": new, "skipped": skipped}, named=named)
 
-    def upsert(self, batch: Batch) -> WriteResult:
+    def upsert(self, batch: Batch, *, named: bool = False) -> WriteResult:
         """Updates the rows whose id exists and inserts the others."""
         self._check_dimension(batch)
         keys = self.keys_of(batch.ids)
         new = [row for row, id in enumerate(batch.ids) if id not in keys]
-        updated = self._change(batch, keys)
+        changed = self._change(batch, keys)
         self._insert(batch, new)
         self._finish()
-        return WriteResult(
-            inserted=len(new), updated=updated, unchanged=len(batch) - len(new) - updated
-        )
+        inserted = {"inserted": [batch.ids[row] for row in new]}
+        return WriteResult.of(inserted | _changes(batch, keys, changed), named=named)
 
-    def update(self, batch: Batch) -> WriteResult:
+    def update(self, batch: Batch, *, named: bool = False) -> WriteResult:
         """Updates the rows whose id exists."""
         self._check_dimension(batch)
         keys = self.keys_of(batch.ids)
-        updated = self._change(batch, keys)
+        changed = self._change(batch, keys)
         self._finish()
-        return WriteResult(
-            updated=updated, unchanged=len(keys) - updated, missing=len(batch) - len(keys)
-        )
+        missing = {"missing": [id for id in batch.ids if id not in keys]}
+        return WriteResult.of(_changes(batch, keys, changed) | missing, named=named)
 
     def delete(self, keys: Keys) -> int:
         """Deletes the records with these keys, and tells how many there were."""
@@ -198,10 +205,13 @@ class Transaction(Snapshot):
 
     # ── changing ─────────────────────────────────────────────────────────────────────────────────
 
-    def _change(self, batch: Batch, keys: dict[str, int]) -> int:
-        """Writes the given cells of the records that exist, where they differ from the stored."""
+    def _change(self, batch: Batch, keys: dict[str, int]) -> set[int]:
+        """Writes the given cells of the records that exist, where they differ from the stored.
+
+        Returns the keys of those that differed.
+        """
         if not keys:
-            return 0
+            return set()
         rows = [(row, keys[id]) for row, id in enumerate(batch.ids) if id in keys]
         cells = self._changed_cells(batch, rows)
         vectors = self._changed_vectors(batch, rows)
@@ -215,7 +225,7 @@ class Transaction(Snapshot):
         changed_cells, changed_vectors = {row[0] for row in cells}, {row[0] for row in vectors}
         self._log(changed_cells, CELLS)
         self._log(changed_vectors, VECTOR)
-        return len(changed_cells | changed_vectors)
+        return changed_cells | changed_vectors
 
     def _changed_cells(
         self, batch: Batch, rows: list[tuple[int, int]]
@@ -441,6 +451,15 @@ def _records(
             encode_metadata(batch.metadatas[row]) if batch.metadatas else None,
         )
         yield (first + place, *cells, checksum(*cells))
+
+
+def _changes(batch: Batch, keys: dict[str, int], changed: set[int]) -> dict[str, list[str]]:
+    """The ids of the records that exist, by whether they changed."""
+    known = [id for id in batch.ids if id in keys]
+    return {
+        "updated": [id for id in known if keys[id] in changed],
+        "unchanged": [id for id in known if keys[id] not in changed],
+    }
 
 
 def _have_vectors(batch: Batch, rows: Sequence[int]) -> bool:

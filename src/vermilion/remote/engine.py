@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,9 @@ from vermilion.configuration import Changes, Configuration
 from vermilion.engine import EVERYTHING, CollectionInfo, Column, Selection
 from vermilion.errors import (
     BatchTooLargeError,
-    InternalError,
-    InvalidArgumentError,
-    NotFoundError,
-    UnsupportedError,
 )
 from vermilion.records import Batch
-from vermilion.remote.refusals import refusal
-from vermilion.remote.transport import Transport
+from vermilion.remote.asking import Asking
 from vermilion.types import (
     USUAL,
     Address,
@@ -35,6 +31,7 @@ from vermilion.types import (
     Hits,
     IndexingStatus,
     Order,
+    Page,
     Problem,
     Ranked,
     Records,
@@ -43,31 +40,25 @@ from vermilion.types import (
     UserIdentity,
     WhyNot,
     WriteResult,
+    pages,
 )
-from vermilion.where import And, Filter, beyond
-from vermilion.wire import care, collections, metadata, past, ranked, records, system
+from vermilion.where import And
+from vermilion.wire import bulk, care, collections, metadata, past, ranked, records, system
 from vermilion.wire.fields import U32
 from vermilion.wire.operation import Operation
-from vermilion.wire.system import PreFlight
-from vermilion.wire.text import loads
 
 if TYPE_CHECKING:
     from vermilion.search import Search
 
-A = TypeVar("A")
+# A server of Chroma is told of so many records at once.
+ROWS = 1000
 
 
-class RemoteEngine:
+class RemoteEngine(Asking):
     """See Engine for what every operation means.
 
     A server of Chroma does not count what a write did: there its numbers are 0.
     """
-
-    def __init__(self, transport: Transport) -> None:
-        """Speaks through the transport, which it closes in the end."""
-        self._transport = transport
-        self._limits: PreFlight | None = None
-        self._extensions: frozenset[str] | None = None
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────────
 
@@ -198,26 +189,51 @@ class RemoteEngine:
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────
 
-    def add(self, address: Address, batch: Batch) -> WriteResult:
+    def add(
+        self, address: Address, batch: Batch, *, new_only: bool = False, named: bool = False
+    ) -> WriteResult:
         """See Engine.add."""
+        self._need("new_only", new_only)
         # What leaves a key out is null here, and on the wire only updates have nulls.
         metadatas = batch.metadatas and [_without_nulls(one) for one in batch.metadatas]
-        return self._write(records.Add, address, replace(batch, metadatas=metadatas))
+        verb = partial(records.Add, new_only=new_only)
+        return self._write(verb, address, replace(batch, metadatas=metadatas), named)
 
-    def upsert(self, address: Address, batch: Batch) -> WriteResult:
+    def upsert(self, address: Address, batch: Batch, *, named: bool = False) -> WriteResult:
         """See Engine.upsert."""
-        return self._write(records.Upsert, address, batch)
+        return self._write(records.Upsert, address, batch, named)
 
-    def update(self, address: Address, batch: Batch) -> WriteResult:
+    def update(self, address: Address, batch: Batch, *, named: bool = False) -> WriteResult:
         """See Engine.update."""
-        return self._write(records.Update, address, batch)
+        return self._write(records.Update, address, batch, named)
+
+    def update_where(
+        self,
+        address: Address,
+        selection: Selection,
+        changes: Mapping[str, Any],
+        *,
+        named: bool = False,
+    ) -> WriteResult:
+        """See Engine.update_where."""
+        if self._can("update_where"):
+            asked = bulk.UpdateWhere(address, selection, dict(changes), named=named)
+            return self._ask(asked)
+        self._need("named", named)
+        ids = self.get(address, selection).ids
+        for page in pages(len(ids), min(ROWS, self.max_batch_size())):
+            some = ids[page]
+            self.update(address, Batch(some, metadatas=[changes] * len(some)))
+        return WriteResult(updated=len(ids))
 
     def _write(
         self,
         verb: Callable[..., Operation[WriteResult]],
         address: Address,
         batch: Batch,
+        named: bool,
     ) -> WriteResult:
+        self._need("named", named)
         limits = self._preflight()
         if len(batch) > limits.max_batch_size:
             raise BatchTooLargeError(
@@ -225,13 +241,12 @@ class RemoteEngine:
                 f"the server at {self._transport.target.url}: send it in pieces, which "
                 "vermilion.batches.create_batches cuts"
             )
-        if batch.clear:
-            self._need("clear")
+        self._need("clear", bool(batch.clear))
         self._need("typed", metadata.beyond(batch.metadatas))
         if batch.made_by is not None and not self._can("made_by"):
             batch = replace(batch, made_by=None)
         packed = limits.supports_base64_encoding
-        return self._ask(verb(address, batch, report=True, packed=packed))
+        return self._ask(verb(address, batch, report=True, packed=packed, named=named))
 
     def delete(
         self,
@@ -240,16 +255,17 @@ class RemoteEngine:
         limit: int | None = None,
         *,
         secure: bool = False,
+        named: bool = False,
     ) -> WriteResult:
         """See Engine.delete."""
-        if secure:
-            self._need("secure")
+        self._need("secure", secure)
+        self._need("named", named)
         self._need_filter(selection.filter)
         if selection.filter is None and (not selection.ids or limit is not None):
             # Servers want a filter here: one without conditions matches everything.
             selection = Selection(selection.ids, And(()))
         limit = None if limit is None else min(limit, U32)
-        return self._ask(records.Delete(address, selection, limit, secure, report=True))
+        return self._ask(records.Delete(address, selection, limit, secure, True, named))
 
     def get(
         self,
@@ -323,6 +339,21 @@ class RemoteEngine:
     def undo(self, address: Address, call: int | None = None) -> WriteResult:
         """See Engine.undo."""
         return self._ask_ours(past.Undo(address, call))
+
+    def page(
+        self,
+        address: Address,
+        selection: Selection = EVERYTHING,
+        columns: AnyCollection[Column] = (),
+        rows: int = 1000,
+        after: int | None = None,
+    ) -> Page:
+        """See Engine.page."""
+        if self._can("page"):
+            return self._ask(bulk.GetPage(address, selection, tuple(columns), rows, after))
+        start = after or 0
+        found = self.get(address, selection, columns, rows, start)
+        return Page(found, start + rows if len(found) == rows else None)
 
     def query(
         self,
@@ -422,54 +453,6 @@ class RemoteEngine:
     def compact(self, address: Address) -> int:
         """See Engine.compact."""
         return self._ask_ours(care.Compact(address))
-
-    # ── speaking to the server ───────────────────────────────────────────────────────────────────
-
-    def _ask(self, operation: Operation[A]) -> A:
-        """What the server answers. Raises the error that a refusal means."""
-        call = operation.call()
-        answer = self._transport.send(call)
-        if answer.status >= 300:
-            raise refusal(answer, self._transport.target.url)
-        try:
-            return operation.from_json(loads(answer.body))
-        except (InvalidArgumentError, KeyError, TypeError, ValueError) as error:
-            raise InternalError(
-                f"The answer of the server at {self._transport.target.url} to {call.method} "
-                f"{call.path} cannot be read: {error!r}"
-            ) from error
-
-    def _preflight(self) -> PreFlight:
-        """What the server says once of its limits."""
-        if self._limits is None:
-            self._limits = self._ask(system.PreFlightChecks())
-        return self._limits
-
-    # ── what only Vermilion's servers can do ─────────────────────────────────────────────────────
-
-    def _ask_ours(self, operation: Operation[A]) -> A:
-        self._need(operation.route.path.rpartition("/")[2])
-        return self._ask(operation)
-
-    def _need(self, what: str, why: str | None = "") -> None:
-        """Raises UnsupportedError unless the server can do this; None as the why needs nothing."""
-        if why is not None and not self._can(what):
-            raise UnsupportedError(
-                f"The server at {self._transport.target.url} cannot do {what!r}"
-                f"{f' ({why})' if why else ''}: it is one of Chroma, and only Vermilion's can"
-            )
-
-    def _need_filter(self, filter: Filter | None) -> None:
-        """Raises UnsupportedError for a filter that the server would not understand."""
-        self._need("filters", None if filter is None else beyond(filter))
-
-    def _can(self, what: str) -> bool:
-        if self._extensions is None:
-            try:
-                self._extensions = self._ask(care.GetExtensions())
-            except NotFoundError:
-                self._extensions = frozenset()
-        return what in self._extensions
 
 
 def _without_nulls(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -33,9 +33,9 @@ _OBJECT: Form = {"type": "object"}
 EXTENSIONS = frozenset(
     {
         "check", "clear", "compact", "count", "difference", "exact", "explain", "extensions",
-        "facets", "filters", "flush", "history", "keywords", "made_by", "order_by", "past",
-        "recall", "report", "secure", "stats", "summarize", "switch", "ttl", "typed", "undo",
-        "why_not",
+        "facets", "filters", "flush", "history", "keywords", "made_by", "named", "new_only",
+        "order_by", "page", "past", "recall", "report", "secure", "stats", "summarize", "switch",
+        "ttl", "typed", "undo", "update_where", "why_not",
     }
 )  # fmt: skip
 

@@ -130,6 +130,12 @@ def _count(value: Any, at: str) -> Any:
     return value
 
 
+def _natural(value: Any, at: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise mismatch(at, value, "an integer from 0 to 2^63-1")
+    return value
+
+
 def _object(value: Any, at: str) -> Any:
     if not isinstance(value, dict):
         raise mismatch(at, value, "a map")
@@ -167,6 +173,7 @@ TEXT = Kind(_text, {"type": "string"})
 FLAG = Kind(_flag, {"type": "boolean"})
 NUMBER = Kind(_number, {"type": "number"})
 COUNT = Kind(_count, {"type": "integer", "minimum": 0, "maximum": U32})
+NATURAL = Kind(_natural, {"type": "integer", "minimum": 0})
 OBJECT = Kind(_object, {"type": "object"})
 TEXTS = Kind(_texts, {"type": "array", "items": {"type": "string"}})
 OPTIONAL_TEXTS = Kind(

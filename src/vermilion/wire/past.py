@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from vermilion.errors import InvalidArgumentError
 from vermilion.types import Call, Difference, Records, WriteResult
 from vermilion.wire.fields import COUNT, TEXT, Field, Form, some_of
 from vermilion.wire.operation import COLLECTION, OnCollection, Received, Route, address_of
+from vermilion.wire.records import read_result, write_result
 from vermilion.wire.rows import (
     INCLUDABLE,
     columns_of,
@@ -198,9 +199,8 @@ class Undo(OnCollection[WriteResult]):
 
     def to_json(self, answer: WriteResult) -> Any:
         """See Operation."""
-        return dict(vars(answer))
+        return write_result(answer, True, False)
 
     def from_json(self, form: Any) -> WriteResult:
         """See Operation."""
-        known = {one.name for one in fields(WriteResult)}
-        return WriteResult(**{name: count for name, count in form.items() if name in known})
+        return read_result(form)

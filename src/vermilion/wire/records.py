@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -67,13 +67,23 @@ _IDS = Field("ids", TEXTS, "The ids.", required=True)
 _VECTORS = "A vector for each id, as numbers or as float32 bytes in base64."
 _CLEAR = Field("clear", some_of(CLEARABLE), "Columns that are emptied first.", ours=True)
 _MADE_BY = Field("made_by", TEXT, "The function that made the vectors, as JSON.", ours=True)
+_NEW_ONLY = Field(
+    "new_only", FLAG, "Refuse all rows when any id exists.", nullable=False, default=False,
+    ours=True,
+)  # fmt: skip
 REPORT = Field(
     "report", FLAG, "Tell in the answer what was done.", nullable=False, default=False, ours=True
 )
-_REPORTED = tuple(one.name for one in fields(WriteResult))
-_DONE: Form = {
+NAMED = Field(
+    "named", FLAG, "Tell the ids of each kind, too.", nullable=False, default=False, ours=True
+)
+# What the answer tells of a write: the counts if `report`, the ids as well if `named`.
+TELLING = (REPORT, NAMED)
+_REPORTED = tuple(WriteResult().counts())
+WRITTEN: Form = {
     "type": "object",
-    "properties": {name: {"type": "integer"} for name in _REPORTED},
+    "properties": {name: {"type": "integer"} for name in _REPORTED}
+    | {"ids": {"type": "object", "additionalProperties": {"type": "array"}}},
     "additionalProperties": False,
 }
 
@@ -83,13 +93,17 @@ def _asked(**wishes: bool) -> Form:
     return {name: wish for name, wish in wishes.items() if wish}
 
 
-def _write_result(result: WriteResult, report: bool) -> Form:
-    return dict(vars(result)) if report else {}
+def write_result(result: WriteResult, report: bool, named: bool) -> Form:
+    """What is told of a write, as far as it was asked for."""
+    told: Form = dict(result.counts()) if report else {}
+    return told | ({"ids": result.ids} if named else {})
 
 
-def _read_result(form: Form) -> WriteResult:
+def read_result(form: Form) -> WriteResult:
     """What was done, as far as the server tells: one of Chroma tells nothing."""
-    return WriteResult(**{name: form[name] for name in _REPORTED if name in form})
+    return WriteResult(
+        **{name: form[name] for name in _REPORTED if name in form}, ids=form.get("ids", {})
+    )
 
 
 @dataclass(frozen=True)
@@ -99,10 +113,12 @@ class Write(OnCollection[WriteResult]):
     batch: Batch
     report: bool = False
     packed: bool = True
+    named: bool = False
 
     def body(self) -> Form:
         """See Operation."""
-        return write_batch(self.batch, packed=self.packed) | _asked(report=self.report)
+        form = write_batch(self.batch, packed=self.packed)
+        return form | _asked(report=self.report, named=self.named)
 
     def perform(self, engine: Engine) -> WriteResult:
         """See Operation."""
@@ -117,16 +133,20 @@ class Write(OnCollection[WriteResult]):
 
     def to_json(self, answer: WriteResult) -> Any:
         """See Operation."""
-        return _write_result(answer, self.report)
+        return write_result(answer, self.report, self.named)
 
     def from_json(self, form: Any) -> WriteResult:
         """See Operation."""
-        return _read_result(form)
+        return read_result(form)
+
+
+def _told(received: Received) -> Form:
+    return {one.name: received.body[one.name] for one in TELLING}
 
 
 def _write_route(verb: str, says: str, status: int, body: Fields) -> Route:
     return Route(
-        "POST", f"{COLLECTION}/{verb}", says, "write", _DONE, status, body, safe=verb != "add"
+        "POST", f"{COLLECTION}/{verb}", says, "write", WRITTEN, status, body, safe=verb != "add"
     )
 
 
@@ -134,23 +154,29 @@ def _write_route(verb: str, says: str, status: int, body: Fields) -> Route:
 class Add(Write):
     """Inserts rows whose id is new."""
 
+    new_only: bool = False
+
     route = _write_route(
         "add", "Insert records; those whose id exists stay as they are", 201,
         (
             _IDS, Field("embeddings", ROWS, _VECTORS, required=True),
-            _DOCUMENTS, _URIS, _METADATAS, _MADE_BY, REPORT,
+            _DOCUMENTS, _URIS, _METADATAS, _NEW_ONLY, _MADE_BY, *TELLING,
         ),
     )  # fmt: skip
+
+    def body(self) -> Form:
+        """See Operation."""
+        return super().body() | _asked(new_only=self.new_only)
 
     @classmethod
     def decode(cls, received: Received) -> Self:
         """See Operation."""
-        address = address_of(received.path)
-        return cls(address, firsts(read_batch(received.body)), received.body["report"])
+        batch, new_only = firsts(read_batch(received.body)), received.body["new_only"]
+        return cls(address_of(received.path), batch, **_told(received), new_only=new_only)
 
     def write(self, engine: Engine) -> WriteResult:
         """See Write."""
-        return engine.add(self.address, self.batch)
+        return engine.add(self.address, self.batch, new_only=self.new_only, named=self.named)
 
 
 @dataclass(frozen=True)
@@ -161,7 +187,7 @@ class Upsert(Write):
         "upsert", "Insert records, or update those whose id exists", 200,
         (
             _IDS, Field("embeddings", ROWS, f"{_VECTORS} New ids need one."),
-            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, _MADE_BY, REPORT,
+            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, _MADE_BY, *TELLING,
         ),
     )  # fmt: skip
 
@@ -169,11 +195,11 @@ class Upsert(Write):
     def decode(cls, received: Received) -> Self:
         """See Operation."""
         address = address_of(received.path)
-        return cls(address, merged(read_batch(received.body)), received.body["report"])
+        return cls(address, merged(read_batch(received.body)), **_told(received))
 
     def write(self, engine: Engine) -> WriteResult:
         """See Write."""
-        return engine.upsert(self.address, self.batch)
+        return engine.upsert(self.address, self.batch, named=self.named)
 
 
 @dataclass(frozen=True)
@@ -184,7 +210,7 @@ class Update(Write):
         "update", "Change what is given of records that exist", 200,
         (
             _IDS, Field("embeddings", OPTIONAL_ROWS, f"{_VECTORS} Null leaves one alone."),
-            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, _MADE_BY, REPORT,
+            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, _MADE_BY, *TELLING,
         ),
     )  # fmt: skip
 
@@ -194,11 +220,11 @@ class Update(Write):
         address, body = address_of(received.path), received.body
         if body["embeddings"] == []:  # one of Chroma's clients means none at all by this
             body = body | {"embeddings": None}
-        return cls(address, merged(read_batch(body)), body["report"])
+        return cls(address, merged(read_batch(body)), **_told(received))
 
     def write(self, engine: Engine) -> WriteResult:
         """See Write."""
-        return engine.update(self.address, self.batch)
+        return engine.update(self.address, self.batch, named=self.named)
 
 
 @dataclass(frozen=True)
@@ -209,6 +235,7 @@ class Delete(OnCollection[WriteResult]):
     limit: int | None = None
     secure: bool = False
     report: bool = False
+    named: bool = False
 
     route = Route(
         "POST", f"{COLLECTION}/delete", "Delete records by ids, by filter, or by both", "write",
@@ -221,7 +248,7 @@ class Delete(OnCollection[WriteResult]):
                 "secure", FLAG, "Leave no byte of them in any file.", nullable=False,
                 default=False, ours=True,
             ),
-            REPORT,
+            *TELLING,
         ),
     )  # fmt: skip
 
@@ -230,7 +257,7 @@ class Delete(OnCollection[WriteResult]):
         form = write_selection(self.selection)
         if self.limit is not None:
             form["limit"] = self.limit
-        return form | _asked(secure=self.secure, report=self.report)
+        return form | _asked(secure=self.secure, report=self.report, named=self.named)
 
     @classmethod
     def decode(cls, received: Received) -> Self:
@@ -247,22 +274,24 @@ class Delete(OnCollection[WriteResult]):
                 "Validation error: ids, where: Either ids or where must be specified"
             )
         address = address_of(received.path)
-        return cls(address, selection, body["limit"], body["secure"], body["report"])
+        return cls(address, selection, body["limit"], body["secure"], **_told(received))
 
     def perform(self, engine: Engine) -> WriteResult:
         """See Operation. To select everything by saying nothing deletes nothing."""
         if self.selection == EVERYTHING:
             engine.get_collection_by_id(self.address)
             return WriteResult()
-        return engine.delete(self.address, self.selection, self.limit, secure=self.secure)
+        return engine.delete(
+            self.address, self.selection, self.limit, secure=self.secure, named=self.named
+        )
 
     def to_json(self, answer: WriteResult) -> Any:
         """See Operation."""
-        return {"deleted": answer.deleted} | _write_result(answer, self.report)
+        return {"deleted": answer.deleted} | write_result(answer, self.report, self.named)
 
     def from_json(self, form: Any) -> WriteResult:
         """See Operation."""
-        return _read_result(form)
+        return read_result(form)
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────
@@ -290,6 +319,8 @@ def _include(default: tuple[str, ...]) -> Field:
     )  # fmt: skip
 
 
+RECORDS = _columns()
+INCLUDE = _include(("documents", "metadatas"))
 _ORDER_BY = Field("order_by", TEXTS, "Fields; '-' before one: the greatest first.", ours=True)
 
 
@@ -306,11 +337,8 @@ class Get(OnCollection[Records]):
     typed: bool = False  # as the answer has the metadata
 
     route = Route(
-        "POST", f"{COLLECTION}/get", "Records by ids, by filter, by page", "read", _columns(),
-        body=(
-            *SELECTION, LIMIT, OFFSET, _ORDER_BY, metadata.TYPED,
-            _include(("documents", "metadatas")),
-        ),
+        "POST", f"{COLLECTION}/get", "Records by ids, by filter, by page", "read", RECORDS,
+        body=(*SELECTION, LIMIT, OFFSET, _ORDER_BY, metadata.TYPED, INCLUDE),
         safe=True,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from vermilion.wire import absent, care, collections, past, ranked, records, system
+from vermilion.wire import absent, bulk, care, collections, past, ranked, records, system
 from vermilion.wire.operation import Operation
 
 Kind = type[Operation[Any]]
@@ -47,7 +47,9 @@ OPERATIONS: tuple[Kind, ...] = (
     records.Upsert,
     records.Update,
     records.Delete,
+    bulk.UpdateWhere,
     records.Get,
+    bulk.GetPage,
     records.Query,
     ranked.Count,
     ranked.CountSelected,
