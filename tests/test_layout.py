@@ -32,9 +32,9 @@ LOCAL = """
     local.segment_checker local.checker
     local.indexer local.matches local.search local.planner local.bulk local.explain
     local.weighing local.ranking local.values
-    local.lasting local.drafts local.copier local.catalogue local.collection
+    local.lasting local.making local.drafts local.copier local.catalogue local.collection
     local.folders local.handles
-    local.pieces local.backup local.bundle local.keeping
+    local.pieces local.backup local.bundle local.keeping local.tending
     local.engine local.salvage
 """
 REMOTE = "remote.target remote.transport remote.refusals remote.asking remote.engine"

@@ -58,6 +58,7 @@ from vermilion.wire import (
     ranked,
     records,
     rows,
+    settings,
     system,
     text,
 )
@@ -286,6 +287,7 @@ def test_every_operation_is_found_by_its_route() -> None:
 def test_what_is_ours_alone_is_told() -> None:
     ours = {kind.route.path.rpartition("/")[2] for kind in OPERATIONS if kind.route.ours}
     ours |= {one.name for kind in OPERATIONS for one in kind.route.body or () if one.ours}
+    ours |= {one.name for one in settings.LIFETIMES}
     # What a search and a filter may ask, which are no fields of their own.
     assert ours | {"keywords", "filters"} == care.EXTENSIONS
 

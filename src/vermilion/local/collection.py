@@ -5,10 +5,9 @@ The store's file is made by the first write, so a collection without records cos
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +27,7 @@ from vermilion.local.grapher import Grapher
 from vermilion.local.indexer import Indexer
 from vermilion.local.lasting import Lasting
 from vermilion.local.lives import Lives
+from vermilion.local.making import Making
 from vermilion.local.search import FIRST, Wish
 from vermilion.local.segment import FOLDER
 from vermilion.local.snapshot import Head, Keys, no_records
@@ -37,7 +37,6 @@ from vermilion.plans import leaves, plan
 from vermilion.records import Batch
 from vermilion.schema_rules import Rules
 from vermilion.search import Search
-from vermilion.switching import MOST_MISSING
 from vermilion.types import (
     USUAL,
     Course,
@@ -85,7 +84,7 @@ class Place(Protocol):
         ...
 
 
-class LocalCollection(Lasting):
+class LocalCollection(Lasting, Making):
     """Records of one collection."""
 
     def __init__(
@@ -379,42 +378,6 @@ class LocalCollection(Lasting):
                 return snapshot.head.rows
         with indexer.reading(planner.needs(selection)) as moment:
             return int(np.count_nonzero(planner.select(moment, selection)))
-
-    def made_with(self) -> tuple[int | None, dict[str, Any] | None]:
-        """The dimension of its vectors, when one was ever written, and what made them anew."""
-        opened = self._open()
-        if opened is None:
-            return None, None
-        with opened[0].reading() as snapshot:
-            maker = snapshot.maker()
-            return snapshot.head.dimension, None if maker is None else json.loads(maker)
-
-    def switch_vectors(self, staged: LocalCollection, function: dict[str, Any]) -> list[str]:
-        """See Engine.switch_vectors; without a store there is nothing to switch."""
-        opened, source = self._open(), staged.store()
-        if opened is None:
-            return []
-        with ExitStack() as stack:
-            there = None if source is None else stack.enter_context(source.reading())
-            transaction = stack.enter_context(opened[0].writing())
-            head, form = transaction.head, json.dumps(function, sort_keys=True)
-            if not head.rows:
-                transaction.set_maker(form)
-            elif there is None:
-                return transaction.records(transaction.page_of_keys(MOST_MISSING)).ids
-            elif missing := transaction.replace_vectors(there, form):
-                return missing
-            # From now on the catalogue asks here: see Catalogue.dimension_changes.
-            self._place.dimension_changes(head.dimension or 0, head.dimension or 0)
-        self._seal_if_due(head)
-        return []
-
-    def function_changes(self, function: dict[str, Any]) -> None:
-        """Where the records know which function made them, they are told of its new values."""
-        opened = self._open()
-        if opened is not None and self.made_with()[1] is not None:
-            with opened[0].writing() as transaction:
-                transaction.set_maker(json.dumps(function, sort_keys=True))
 
     # ── the files ────────────────────────────────────────────────────────────────────────────────
 

@@ -23,11 +23,10 @@ from vermilion.engine import EVERYTHING, CollectionInfo, Column, Selection
 from vermilion.errors import NotFoundError, StorageError
 from vermilion.local.catalogue import Catalogue
 from vermilion.local.collection import LocalCollection
-from vermilion.local.copier import copy_collection
 from vermilion.local.folders import Folders
 from vermilion.local.handles import Handles
 from vermilion.local.keeping import Keeping
-from vermilion.local.store import RECORDS, Store
+from vermilion.local.tending import Tending
 from vermilion.records import Batch
 from vermilion.search import Search
 from vermilion.switching import with_function
@@ -45,10 +44,8 @@ from vermilion.types import (
     IndexingStatus,
     Order,
     Page,
-    Problem,
     Ranked,
     Records,
-    Stats,
     Summary,
     WhyNot,
     WriteResult,
@@ -63,7 +60,7 @@ COLLECTIONS = "collections"
 LOST = "lost"
 
 
-class LocalEngine(Keeping):
+class LocalEngine(Keeping, Tending):
     """See Engine for what every operation means."""
 
     def __init__(
@@ -212,24 +209,6 @@ class LocalEngine(Keeping):
                 with self._handles.using(address) as collection:
                     collection.keep_history()
         return self._with_dimension(info)
-
-    def fork_collection(self, address: Address, new_name: str) -> CollectionInfo:
-        """See Engine.fork_collection."""
-        with self._changing(address) as collection:
-            info = self._with_dimension(self._catalogue.get_collection_by_id(address))
-            self._catalogue.need_free_name(new_name, info.tenant, info.database)
-            made = replace(info, id=uuid4(), name=new_name, dimension=None)
-            store = collection.store()
-            if store is None:
-                made, _ = self._catalogue.create_collection(made, False)
-            elif self._folders is None:
-                copied = Store.in_memory(str(made.id))
-                store.copy_to(copied)
-                self._catalogue.adopt_collection(made, lambda: self._handles.adopt(made, copied))
-            else:
-                folder = self._folders.of(address.collection)
-                self._adopt(made, lambda draft: copy_collection(store, folder, draft))
-        return self._with_dimension(made)
 
     def switch_vectors(
         self, address: Address, staged: Address, function: dict[str, Any]
@@ -422,56 +401,6 @@ class LocalEngine(Keeping):
         """See Engine.count."""
         with self._handles.using(address) as collection:
             return collection.count(selection)
-
-    # ── the files ────────────────────────────────────────────────────────────────────────────────
-
-    def check(self, deep: bool = False) -> list[Problem]:
-        """See Engine.check."""
-        damage = self._catalogue.damage() if deep else []
-        found = [Problem(None, None, "file", text) for text in damage]
-        for info in self._catalogue.every_collection():
-            try:
-                found += self._check(info, deep)
-            except NotFoundError:  # deleted since
-                continue
-        return found + self._lost()
-
-    def _check(self, info: CollectionInfo, deep: bool) -> list[Problem]:
-        if self._folders is not None and self._folders.lacks_records(info.id):
-            self._catalogue.get_collection_by_id(info.address)
-            detail = f"{self._folders.of(info.id) / RECORDS} is missing"
-            return [Problem(info.id, info.name, "file", detail)]
-        with self._handles.using(info.address) as collection:
-            return [Problem(info.id, info.name, *finding) for finding in collection.check(deep)]
-
-    def _lost(self) -> list[Problem]:
-        """Collections whose folders are there, and that the catalogue has forgotten."""
-        if self._folders is None:
-            return []
-        found = self._folders.ids()  # before the catalogue, which is told of everything first
-        known, deleted = self._catalogue.ids()
-        strays = {id: self._folders.of(id) for id in found - known - deleted}
-        places = {id: place for id, place in strays.items() if place.exists()}
-        places |= self._folders.lost()
-        detail = "the catalogue has lost this collection; salvage brings out what is in {}"
-        return [
-            Problem(id, None, "file", detail.format(place)) for id, place in sorted(places.items())
-        ]
-
-    def stats(self, address: Address) -> Stats:
-        """See Engine.stats."""
-        with self._handles.using(address) as collection:
-            return collection.stats()
-
-    def compact(self, address: Address) -> int:
-        """See Engine.compact."""
-        with self._changing(address) as collection:
-            return collection.compact()
-
-    def compact_all(self) -> list[tuple[str, int]]:
-        """Compacts every collection of every database; the name and the bytes of each."""
-        infos = self._catalogue.every_collection()
-        return [(info.name, self.compact(info.address)) for info in infos]
 
     # ── helpers ──────────────────────────────────────────────────────────────────────────────────
 

@@ -4,7 +4,7 @@ and bundles."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,8 @@ from vermilion.errors import AlreadyExistsError, NotFoundError, StorageError, Un
 from vermilion.local import bundle
 from vermilion.local.backup import BackupPoint, KeptCollection, back_up, kept_at, write_files
 from vermilion.local.catalogue import Catalogue
+from vermilion.local.collection import LocalCollection
+from vermilion.local.copier import copy_collection
 from vermilion.local.folders import Folders
 from vermilion.local.handles import Handles
 from vermilion.local.store import Store
@@ -29,6 +31,28 @@ class Keeping:
     _handles: Handles
     _folders: Folders | None
     _discard: Callable[[UUID], None]
+    _changing: Callable[[Address], AbstractContextManager[LocalCollection]]
+    _with_dimension: Callable[[CollectionInfo], CollectionInfo]
+
+    # ── forks ───────────────────────────────────────────────────────────────────────────────────
+
+    def fork_collection(self, address: Address, new_name: str) -> CollectionInfo:
+        """See Engine.fork_collection."""
+        with self._changing(address) as collection:
+            info = self._with_dimension(self._catalogue.get_collection_by_id(address))
+            self._catalogue.need_free_name(new_name, info.tenant, info.database)
+            made = replace(info, id=uuid4(), name=new_name, dimension=None)
+            store = collection.store()
+            if store is None:
+                made, _ = self._catalogue.create_collection(made, False)
+            elif self._folders is None:
+                copied = Store.in_memory(str(made.id))
+                store.copy_to(copied)
+                self._catalogue.adopt_collection(made, lambda: self._handles.adopt(made, copied))
+            else:
+                folder = self._folders.of(address.collection)
+                self._adopt(made, lambda draft: copy_collection(store, folder, draft))
+        return self._with_dimension(made)
 
     # ── backups ──────────────────────────────────────────────────────────────────────────────────
 
