@@ -87,6 +87,8 @@ class Place(Protocol):
 class LocalCollection(Lasting, Making):
     """Records of one collection."""
 
+    _place: Place
+
     def __init__(
         self,
         configuration: Configuration,
