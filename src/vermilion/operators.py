@@ -72,8 +72,9 @@ def plain(value: Any) -> Any:
 
 def moment(operand: object) -> int | None:
     """The moment that a time is, or the text of one in ISO 8601; None for anything else."""
-    time = read_time(operand) if isinstance(operand, str) else operand
-    return microseconds(time) if isinstance(time, date) else None
+    if isinstance(operand, str):
+        operand = read_time(operand) if operand[4:5] == "-" else None
+    return microseconds(operand) if isinstance(operand, date) else None
 
 
 def equal(stored: object, operand: object) -> bool:

@@ -94,6 +94,8 @@ class Columns:
 
 
 _Pairs = dict[tuple[str, str], tuple[list[int], list[Any]]]
+_NAMES = {kind: kind.__name__ for kind in SCALAR_TYPES}
+_NAMES_IN_LISTS = {kind: f"[{name}]" for kind, name in _NAMES.items()}
 
 
 def _pairs(first: int, metadatas: Iterable[Mapping[str, Any] | None]) -> _Pairs:
@@ -101,36 +103,33 @@ def _pairs(first: int, metadatas: Iterable[Mapping[str, Any] | None]) -> _Pairs:
     pairs: _Pairs = {}
     for slot, metadata in enumerate(metadatas, first):
         for key, value in fields_of(metadata or {}).items():
-            if type(value) in SCALAR_TYPES:
-                slots, values = pairs.setdefault((key, type(value).__name__), ([], []))
+            kind = _NAMES.get(type(value))
+            for name, kept in _columns_of(value) if kind is None else ((kind, value),):
+                slots, values = pairs.setdefault((key, name), ([], []))
                 slots.append(slot)
-                values.append(value)
-            elif isinstance(value, list):
-                found = {(_kind_of(one), _kept(one)) for one in value}
-                for kind, element in (
-                    *((f"[{kind}]", one) for kind, one in found),
-                    ("[]", len(value)),
-                ):
-                    slots, values = pairs.setdefault((key, kind), ([], []))
-                    slots.append(slot)
-                    values.append(element)
-            elif value is not None:
-                slots, values = pairs.setdefault((key, _kind_of(value)), ([], []))
-                slots.append(slot)
-                values.append(_kept(value))
+                values.append(kept)
     return pairs
+
+
+def _columns_of(value: Any) -> Iterable[tuple[str, Any]]:
+    """The kinds of column that keep something of a value that is no str, int, float or bool."""
+    if isinstance(value, list):
+        names = _NAMES_IN_LISTS
+        found = {(names.get(type(one)) or f"[{_kind_of(one)}]", _kept(one)) for one in value}
+        return *found, ("[]", len(value))
+    return () if value is None else ((_kind_of(value), _kept(value)),)
 
 
 def _kind_of(value: Any) -> str:
     """The kind of column that a value, or an element of a list, is kept in."""
-    if type(value) in SCALAR_TYPES:
-        return type(value).__name__
-    return time_kind(value) if isinstance(value, date) else "{}"
+    if isinstance(value, date):
+        return time_kind(value)
+    return _NAMES.get(type(value), "{}")
 
 
 def _kept(value: Any) -> Any:
     """What is kept of a value: of a time its moment, of a dict or a vector that it is there."""
-    if type(value) in SCALAR_TYPES:
+    if type(value) in _NAMES:
         return value
     return microseconds(value) if isinstance(value, date) else True
 
