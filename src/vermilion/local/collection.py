@@ -10,7 +10,7 @@ from collections.abc import Collection as AnyCollection
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,8 @@ from vermilion import forks
 from vermilion.configuration import Hnsw
 from vermilion.engine import Column, Selection
 from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
-from vermilion.local import compactor, explain, planner, ranking, values
+from vermilion.local import compactor, explain, planner, values
 from vermilion.local.builder import TAIL_ROWS, Builder
-from vermilion.local.checker import Finding, check_store
 from vermilion.local.eraser import erasing, forget
 from vermilion.local.grapher import Grapher
 from vermilion.local.indexer import Indexer
@@ -30,10 +29,7 @@ from vermilion.local.segment import FOLDER
 from vermilion.local.snapshot import Head, Keys, Snapshot, no_records
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
-from vermilion.plans import leaves, plan
 from vermilion.records import Batch
-from vermilion.schema_rules import Rules
-from vermilion.search import Search
 from vermilion.types import (
     USUAL,
     Course,
@@ -51,8 +47,11 @@ from vermilion.types import (
     WriteResult,
 )
 
-# What a collection without a schema allows: everything.
-NO_RULES = Rules(None)
+if TYPE_CHECKING:  # forty classes, of which a first query needs none
+    from vermilion.local.checker import Finding
+    from vermilion.schema_rules import Rules
+    from vermilion.search import Search
+
 # What an open file takes: SQLite's connection and pages.
 HANDLE_BYTES = 450_000
 
@@ -89,12 +88,12 @@ class LocalCollection:
         place: Place,
         folder: Path | None = None,
         *,
-        rules: Rules = NO_RULES,
+        rules: Rules | None = None,
         seal: bool = True,
     ) -> None:
         """`folder` is where its files are, or None when it lives in memory.
 
-        Without `seal` it starts no builder.
+        Without `rules` every filter is allowed. Without `seal` it starts no builder.
         """
         self._hnsw = hnsw
         self._rules = rules
@@ -150,7 +149,7 @@ class LocalCollection:
 
     def delete(self, selection: Selection, limit: int | None, secure: bool = False) -> WriteResult:
         """See Engine.delete."""
-        self._rules.check(selection.filter)
+        self._check(selection)
         opened = self._open()
         if opened is None:
             return WriteResult(missing=len(set(selection.ids or ())))
@@ -173,7 +172,7 @@ class LocalCollection:
         order_by: Sequence[Order] = (),
     ) -> Records:
         """See Engine.get."""
-        self._rules.check(selection.filter)
+        self._check(selection)
         opened = self._open()
         if opened is None:
             return no_records(columns)
@@ -202,7 +201,7 @@ class LocalCollection:
         self, selection: Selection, columns: AnyCollection[Column], rows: int
     ) -> Iterator[Records]:
         """See Engine.scan."""
-        self._rules.check(selection.filter)
+        self._check(selection)
         opened = self._open()
         if opened is None:
             return
@@ -217,7 +216,7 @@ class LocalCollection:
 
     def facets(self, keys: Sequence[str], selection: Selection) -> list[list[Facet]]:
         """See Engine.facets."""
-        self._rules.check(selection.filter)
+        self._check(selection)
         opened = self._open()
         if opened is None:
             return [[] for _ in keys]
@@ -227,7 +226,7 @@ class LocalCollection:
 
     def summarize(self, key: str, by: str | None, selection: Selection) -> list[Summary]:
         """See Engine.summarize."""
-        self._rules.check(selection.filter)
+        self._check(selection)
         opened = self._open()
         if opened is None:
             return []
@@ -243,7 +242,7 @@ class LocalCollection:
         effort: Effort,
     ) -> list[Hits]:
         """See Engine.query."""
-        self._rules.check(selection.filter)
+        self._check(selection)
         opened = self._open()
         if opened is None:
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
@@ -255,23 +254,28 @@ class LocalCollection:
 
     def search(self, searches: Sequence[Search]) -> list[Ranked]:
         """See Engine.search."""
+        from vermilion.local import ranking
+        from vermilion.plans import leaves, plan
+        from vermilion.schema_rules import Rules
+
+        rules = self._rules or Rules(None)
         plans = [plan(search, place) for place, search in enumerate(searches)]
         for one in plans:
-            self._rules.check(one.filter)
+            rules.check(one.filter)
             for leaf in leaves(one.rank):
-                self._rules.check_ranked(leaf.key)
+                rules.check_ranked(leaf.key)
         opened = self._open()
         if opened is None:
             return [ranking.no_answer(one) for one in plans]
         with opened[1].reading(ranking.needs(plans)) as moment:
             self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
-            return [ranking.search(moment, one, self._wish, self._rules) for one in plans]
+            return [ranking.search(moment, one, self._wish, rules) for one in plans]
 
     def explain(
         self, vectors: NDArray[np.float32], k: int, selection: Selection, effort: Effort
     ) -> Explanation:
         """See Engine.explain."""
-        self._rules.check(selection.filter)
+        self._check(selection)
         opened = self._open()
         if opened is None:
             return Explanation(0, 0, 0, 0, [Course("nothing", 0) for _ in vectors], {})
@@ -282,12 +286,16 @@ class LocalCollection:
         self, id: str, vector: NDArray[np.float32], k: int, selection: Selection, effort: Effort
     ) -> WhyNot:
         """See Engine.why_not."""
-        self._rules.check(selection.filter)
+        self._check(selection)
         opened = self._open()
         if opened is None:
             return WhyNot("unknown id")
         with opened[1].reading(planner.needs(selection, vectors=1)) as moment:
             return explain.why_not(moment, self._wish(k, effort), vector, selection, id)
+
+    def _check(self, selection: Selection) -> None:
+        if self._rules is not None:
+            self._rules.check(selection.filter)
 
     def _wish(self, k: int, effort: Effort = USUAL) -> Wish:
         # The default of a graph's ef_search is no wish of the user: codes need fewer candidates.
@@ -331,7 +339,7 @@ class LocalCollection:
 
     def count(self, selection: Selection) -> int:
         """See Engine.count."""
-        self._rules.check(selection.filter)
+        self._check(selection)
         opened = self._open()
         if opened is None:
             return 0
@@ -354,6 +362,8 @@ class LocalCollection:
 
     def check(self, deep: bool) -> list[Finding]:
         """What is wrong with the collection; see Engine.check."""
+        from vermilion.local.checker import check_store
+
         opened = self._open()
         return [] if opened is None else check_store(opened[0], self._indexes, deep)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -28,7 +28,6 @@ from vermilion.local.handles import Handles
 from vermilion.local.keeping import Keeping
 from vermilion.local.store import RECORDS, Store
 from vermilion.records import Batch
-from vermilion.search import Search
 from vermilion.types import (
     USUAL,
     Address,
@@ -49,6 +48,9 @@ from vermilion.types import (
     WriteResult,
 )
 from vermilion.version import __version__
+
+if TYPE_CHECKING:  # classes that few programs need
+    from vermilion.search import Search
 
 # One write is one transaction, however long: the number is what clients are told, no limit here.
 MAX_BATCH_SIZE = 100_000
