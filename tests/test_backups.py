@@ -259,7 +259,7 @@ def test_a_new_directory_appears_when_everything_is_in_it(
             raise StorageError("the disk is full")
         original(root, kept, folder)
 
-    monkeypatch.setattr("vermilion.local.keeping.write_files", failing)
+    monkeypatch.setattr("vermilion.local.backup.write_files", failing)
     with pytest.raises(StorageError, match="the disk is full"):
         vermilion.restore_backup(vault, tmp_path / "new")
     assert not list(tmp_path.glob("new*"))

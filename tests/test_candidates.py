@@ -109,6 +109,26 @@ def test_masked_or_not_the_answer_is_the_same(
     assert right >= 0.99 * 10 * len(queries)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.7])
+def test_a_filter_may_let_through_what_is_far_from_the_query(
+    disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr(segment, "BY_SIGNS", 0)
+    rows = real_vectors(ROWS, seed=11)
+    order = np.argsort(distances("cosine", rows, rows[0]))
+    address = filled(disk, folder, "cosine", rows[order])
+    some = where({"n": {"$gte": int(ROWS * (1 - share))}})
+    right = 0
+    for query in rows[order[:30]]:
+        [hits] = disk.query(address, query[np.newaxis], 10, some)
+        measured = distances("cosine", rows[order[int(ROWS * (1 - share)) :]], query)
+        right += int(np.count_nonzero(hits.distances <= np.partition(measured, 9)[9]))
+        assert len(hits.records.ids) == 10
+    assert right >= 0.99 * 10 * 30
+    [course] = disk.explain(address, rows[order[:1]], 10, some).courses
+    assert course.plan == "codes" and course.measured < share * ROWS
+
+
 # ── signs ────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from vermilion.configuration import Configuration
 from vermilion.engine import EVERYTHING, Selection
-from vermilion.local import indexer, transaction
+from vermilion.errors import DamagedError
+from vermilion.local import indexer, snapshot, transaction
 from vermilion.local.collection import LocalCollection
 from vermilion.local.index.base import Change, Growable, distances
 from vermilion.local.index.columns import Columns
@@ -24,6 +25,7 @@ from vermilion.local.indexer import Indexer, Needs
 from vermilion.local.snapshot import Touched
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
+from vermilion.records import Batch
 from vermilion.types import Effort, Space
 from vermilion.where import OPERATORS, Condition
 from words import cells, ids, numbered, rows, where
@@ -448,3 +450,18 @@ def test_a_filtered_delete_and_the_next_read_share_one_history() -> None:
     assert collection.get(Selection(filter=None, ids=None), (), None, 1).ids == ["1", "2", "3", "4"]
     assert collection.get(ids("4 0"), (), None, None).ids == ["0", "4"]
     collection.close()
+
+
+def test_vectors_come_out_in_pieces_of_any_size(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.arange(30, dtype=np.float32).reshape(10, 3)
+    with store.writing() as transaction:
+        transaction.add(Batch([str(n) for n in range(10)], rows))
+    for size in (1, 12, 40, 10**6):
+        monkeypatch.setattr(snapshot, "PIECE_BYTES", size)
+        with store.reading() as moment:
+            assert (moment.vectors(np.array([7, 1, 10])) == rows[[6, 0, 9]]).all()
+            assert moment.vectors(np.empty(0, np.int64)).shape == (0, 3)
+            with pytest.raises(DamagedError):
+                moment.vectors(np.array([3, 99]))

@@ -21,7 +21,7 @@ from vermilion.engine import EVERYTHING, Selection
 from vermilion.keys import K
 from vermilion.local import builder, search
 from vermilion.local.blocks import write_blocks
-from vermilion.local.builder import MOST_SEGMENTS, TAIL_ROWS, Builder
+from vermilion.local.builder import JOINED, MOST_SEGMENTS, TAIL_ROWS, Builder
 from vermilion.local.engine import LocalEngine
 from vermilion.local.index import sealed_vectors
 from vermilion.local.segment import FOLDER, VERSIONS
@@ -72,10 +72,17 @@ def home(folder: Path, address: Address) -> Path:
     return folder / "collections" / str(address.collection)
 
 
-def seal(folder: Path, address: Address, space: Any = "cosine", tail: int = 1) -> None:
-    """Builds here and now what the builder's process would build later."""
+def seal(
+    folder: Path,
+    address: Address,
+    space: Any = "cosine",
+    tail: int = 1,
+    joined: float = float("inf"),
+) -> None:
+    """Builds here and now what the builder's process would build later, but joins nothing."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builder, "TAIL_ROWS", tail)
+        patch.setattr(builder, "JOINED", joined)
         builder.build(home(folder, address), space)
 
 
@@ -229,6 +236,18 @@ def test_sizes_grow_and_segments_stay_few(disk: LocalEngine, folder: Path) -> No
     check(disk, address, oracle)
     names = {path.name.partition(".")[0] for path in (home(folder, address) / FOLDER).iterdir()}
     assert len(names) <= 2 * MOST_SEGMENTS, "files of the lists before are removed"
+
+
+def test_segments_become_one_when_nothing_else_is_due(disk: LocalEngine, folder: Path) -> None:
+    address, oracle = make(disk, space="cosine", schema=SCHEMA), Oracle("cosine")
+    start = 0
+    for rows, sizes in ((500, [500]), (90, [90, 500]), (20, [610])):
+        disk.add(address, real_batch(rows, start))
+        oracle.add(real_batch(rows, start))
+        seal(folder, address, joined=JOINED)
+        assert sorted(segments_of(folder, address)) == [(size, 0) for size in sizes]
+        start += rows
+    check(disk, address, oracle)
 
 
 def test_dead_rows_are_dropped(disk: LocalEngine, folder: Path) -> None:

@@ -21,7 +21,7 @@ from vermilion.errors import (
     StorageError,
     VersionMismatchError,
 )
-from vermilion.local import sqlite
+from vermilion.local import sqlite, store
 from vermilion.local.drafts import drafting
 from vermilion.local.engine import LocalEngine
 from vermilion.local.handles import OPEN_COLLECTIONS
@@ -93,6 +93,25 @@ def test_a_collection_without_records_has_no_file(disk: LocalEngine, folder: Pat
     assert file_of(folder, address).exists()
     disk.delete_collection("things", *HERE)
     assert list((folder / "collections").iterdir()) == []
+
+
+@pytest.mark.parametrize("most", [0, store.IMAGE_BYTES])
+def test_a_first_write_makes_a_whole_file_in_memory_or_page_by_page(
+    disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(store, "IMAGE_BYTES", most)
+    address = make(disk)
+    disk.add(address, numbered(300))
+    path = file_of(folder, address)
+    assert path.read_bytes()[18:20] == b"\2\2", "it has a WAL from now on"
+    assert [one.name for one in path.parent.iterdir()] == ["records.db"]
+    disk.add(address, numbered(3, 300))
+    assert disk.check(deep=True) == []
+    disk.close()
+    again = LocalEngine(folder)
+    assert again.count(address) == 303
+    assert again.get(address, limit=2).ids == numbered(2).ids
+    again.close()
 
 
 def test_engines_see_each_others_writes(disk: LocalEngine, other: LocalEngine) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection as AnyCollection
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,8 @@ from vermilion import forks
 from vermilion.configuration import Configuration, Hnsw
 from vermilion.engine import Column, Selection
 from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
-from vermilion.local import bulk, compactor, explain, planner, ranking, values
+from vermilion.local import bulk, compactor, explain, planner, values
 from vermilion.local.builder import TAIL_ROWS, Builder
-from vermilion.local.checker import Finding, check_store
 from vermilion.local.eraser import erasing
 from vermilion.local.grapher import Grapher
 from vermilion.local.indexer import Indexer
@@ -33,10 +32,7 @@ from vermilion.local.segment import FOLDER
 from vermilion.local.snapshot import Head, Keys, no_records
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
-from vermilion.plans import leaves, plan
 from vermilion.records import Batch
-from vermilion.schema_rules import Rules
-from vermilion.search import Search
 from vermilion.types import (
     USUAL,
     Course,
@@ -55,8 +51,11 @@ from vermilion.types import (
     WriteResult,
 )
 
-# What a collection without a schema allows: everything.
-NO_RULES = Rules(None)
+if TYPE_CHECKING:  # forty classes, of which a first query needs none
+    from vermilion.local.checker import Finding
+    from vermilion.schema_rules import Rules
+    from vermilion.search import Search
+
 # What an open file takes: SQLite's connection and pages.
 HANDLE_BYTES = 450_000
 
@@ -95,12 +94,12 @@ class LocalCollection(Lasting, Making):
         place: Place,
         folder: Path | None = None,
         *,
-        rules: Rules = NO_RULES,
+        rules: Rules | None = None,
         seal: bool = True,
     ) -> None:
         """`folder` is where its files are, or None when it lives in memory.
 
-        Without `seal` it starts no builder.
+        Without `rules` every filter is allowed. Without `seal` it starts no builder.
         """
         self.configure(configuration)
         hnsw = configuration.hnsw
@@ -149,7 +148,8 @@ class LocalCollection(Lasting, Making):
 
     def _allowed(self, selection: Selection) -> Selection:
         """What a read selects: the schema has to allow it, and the records have to be alive."""
-        self._rules.check(selection.filter)
+        if self._rules is not None:
+            self._rules.check(selection.filter)
         self._sweep_if_due()
         return self._lives.selection(selection)
 
@@ -293,18 +293,23 @@ class LocalCollection(Lasting, Making):
 
     def search(self, searches: Sequence[Search]) -> list[Ranked]:
         """See Engine.search."""
+        from vermilion.local import ranking
+        from vermilion.plans import leaves, plan
+        from vermilion.schema_rules import Rules
+
+        rules = self._rules or Rules(None)
         plans = [plan(search, place) for place, search in enumerate(searches)]
         for one in plans:
-            self._rules.check(one.filter)
+            rules.check(one.filter)
             for leaf in leaves(one.rank):
-                self._rules.check_ranked(leaf.key)
+                rules.check_ranked(leaf.key)
         plans = [replace(one, filter=self._lives.of_now(one.filter)) for one in plans]
         opened = self._open()
         if opened is None:
             return [ranking.no_answer(one) for one in plans]
         with opened[1].reading(ranking.needs(plans)) as moment:
             self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
-            return [ranking.search(moment, one, self._wish, self._rules) for one in plans]
+            return [ranking.search(moment, one, self._wish, rules) for one in plans]
 
     def explain(
         self, vectors: NDArray[np.float32], k: int, selection: Selection, effort: Effort
@@ -385,6 +390,8 @@ class LocalCollection(Lasting, Making):
 
     def check(self, deep: bool) -> list[Finding]:
         """What is wrong with the collection; see Engine.check."""
+        from vermilion.local.checker import check_store
+
         opened = self._open()
         return [] if opened is None else check_store(opened[0], self._indexes, deep)
 

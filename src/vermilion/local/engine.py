@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -28,7 +28,6 @@ from vermilion.local.handles import Handles
 from vermilion.local.keeping import Keeping
 from vermilion.local.tending import Tending
 from vermilion.records import Batch
-from vermilion.search import Search
 from vermilion.switching import with_function
 from vermilion.types import (
     USUAL,
@@ -51,6 +50,9 @@ from vermilion.types import (
     WriteResult,
 )
 from vermilion.version import __version__
+
+if TYPE_CHECKING:  # classes that few programs need
+    from vermilion.search import Search
 
 # One write is one transaction, however long: the number is what clients are told, no limit here.
 MAX_BATCH_SIZE = 100_000

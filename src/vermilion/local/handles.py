@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from vermilion import forks
@@ -15,8 +16,10 @@ from vermilion.local.collection import LocalCollection, MadeMeanwhile
 from vermilion.local.folders import Folders
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
-from vermilion.schema_rules import rules_of
 from vermilion.types import Address
+
+if TYPE_CHECKING:  # forty classes, of which a collection without a schema needs none
+    from vermilion.schema_rules import Rules
 
 # So many collections keep files open: three descriptors and, with ten records each, 450 kB.
 OPEN_COLLECTIONS = 32
@@ -149,12 +152,20 @@ class Handles:
 
     def _open(self, address: Address) -> LocalCollection:
         info = self._catalogue.get_collection_by_id(address)
-        given, rules = info.configuration, rules_of(info.schema)
+        given, rules = info.configuration, _rules(info)
         if self._folders is None:
             return LocalCollection(given, _InMemory(self._catalogue, address), rules=rules)
         place = _OnDisk(self._catalogue, self._folders, address)
         folder = self._folders.of(address.collection)
         return LocalCollection(given, place, folder, rules=rules, seal=not self._read_only)
+
+
+def _rules(info: CollectionInfo) -> Rules | None:
+    if info.schema is None:
+        return None
+    from vermilion.schema_rules import rules_of
+
+    return rules_of(info.schema)
 
 
 class _OnDisk:

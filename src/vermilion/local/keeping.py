@@ -8,13 +8,11 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from vermilion.engine import CollectionInfo
 from vermilion.errors import AlreadyExistsError, NotFoundError, StorageError, UnknownDatabaseError
-from vermilion.local import bundle
-from vermilion.local.backup import BackupPoint, KeptCollection, back_up, kept_at, write_files
 from vermilion.local.catalogue import Catalogue
 from vermilion.local.collection import LocalCollection
 from vermilion.local.copier import copy_collection
@@ -22,6 +20,9 @@ from vermilion.local.folders import Folders
 from vermilion.local.handles import Handles
 from vermilion.local.store import Store
 from vermilion.types import Address
+
+if TYPE_CHECKING:  # what a backup takes, few programs need
+    from vermilion.local.backup import BackupPoint, KeptCollection
 
 
 class Keeping:
@@ -58,6 +59,8 @@ class Keeping:
 
     def back_up(self, target: Path, keep: int | None = None) -> BackupPoint:
         """Adds a point to a folder of backups, and leaves the last `keep` of them there."""
+        from vermilion.local.backup import back_up
+
         return back_up(self._catalogue, self._handles, target, keep)
 
     def restore(
@@ -73,6 +76,8 @@ class Keeping:
         With `replace` they take the place of collections of their names. Raises NotFoundError, or
         AlreadyExistsError, before anything is restored.
         """
+        from vermilion.local.backup import kept_at
+
         databases, collections = kept_at(source, at)
         if names is not None:
             known = {one.info.name for one in collections}
@@ -88,6 +93,8 @@ class Keeping:
         return [self._restored(source, one, replace) for one in collections]
 
     def _restored(self, source: Path, kept: KeptCollection, replace: bool) -> CollectionInfo:
+        from vermilion.local.backup import write_files
+
         def fill(folder: Path) -> None:
             write_files(source, kept, folder)
 
@@ -97,6 +104,8 @@ class Keeping:
 
     def save_bundle(self, address: Address, path: Path) -> None:
         """Writes a collection to a new file. Raises StorageError when there is such a file."""
+        from vermilion.local import bundle
+
         with self._handles.using(address) as collection:
             info = self._catalogue.get_collection_by_id(address)
             bundle.save(info, collection.store() or Store.in_memory(info.name), path)
@@ -105,6 +114,8 @@ class Keeping:
         self, path: Path, name: str | None, tenant: str, database: str
     ) -> CollectionInfo:
         """Adds the collection of a file, under this name or its own. Raises AlreadyExistsError."""
+        from vermilion.local import bundle
+
         found: list[CollectionInfo] = []
         id = uuid4()
         with self._on_disk().filling(

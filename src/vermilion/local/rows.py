@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any
 from zlib import crc32
 
 from vermilion.times import TIME_TAGS, time_form, time_of_form
 from vermilion.types import TYPE_KEY, SparseVector
+
+try:  # hashlib would load OpenSSL, which takes 5 ms
+    from _blake2 import blake2b as blake2b
+except ImportError:
+    from hashlib import blake2b as blake2b
 
 
 def _form(value: Any) -> Any:
