@@ -13,7 +13,7 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors offline progress forks bridge auth_types types where records names configuration
+    errors offline places progress forks bridge auth_types types where records names configuration
     keys ranks search schema_config schema_types schema schema_rules
     plans engine switching version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
@@ -37,7 +37,8 @@ LOCAL = """
 """
 REMOTE = "remote.target remote.transport remote.refusals remote.engine"
 EMBEDDINGS = """
-    embeddings.base embeddings.cache embeddings.wordpiece embeddings.minilm embeddings.default
+    embeddings.base embeddings.cache embeddings.wordpiece embeddings.minilm
+    embeddings.models embeddings.default
     embeddings.sparse embeddings.bm25
     embeddings.transport embeddings.shapes embeddings.provider embeddings.trust embeddings.hosted
     embeddings.google embeddings.openai_like embeddings.providers
@@ -54,7 +55,7 @@ DOORS = """
     reembedding facts collection backups client servers admin aio
     data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat
-    demo maintenance cli __init__ __main__
+    demo maintenance models cli __init__ __main__
 """
 READING_ORDER = f"{WORDS} {LOCAL} {REMOTE} {EMBEDDINGS} {SERVER} {DOORS}".split()
 # Families do not know each other.
@@ -76,6 +77,7 @@ FACES = {
     "embeddings.google",
     "embeddings.installed",
     "embeddings.lookup",
+    "embeddings.models",
     "embeddings.sparse",
     "embeddings.bm25",
     "embeddings.sparse_models",
