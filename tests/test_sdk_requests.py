@@ -15,6 +15,8 @@ import vermilion.utils.embedding_functions as functions
 from providers_server import KEY, Providers, serving, vector
 from vermilion.embeddings import transport
 
+# Not every SDK closes its connections.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 TEXTS = ["one", "another"]
 
 
