@@ -450,6 +450,8 @@ def test_another_configuration_of_the_same_function_is_told(client: Client) -> N
                 raise ValueError("the number of letters cannot change")
 
     client.create_collection("notes", embedding_function=Strict())
-    with pytest.warns(UserWarning, match=r"remembers letters \{'letters': 6\}.*letters cannot ch"):
+    with pytest.warns(
+        UserWarning, match=r"letters \{'letters': 6\}; this handle.*letters cannot ch"
+    ):
         client.get_collection("notes", embedding_function=Strict(3))
     assert client.get_collection("notes", embedding_function=Strict()).name == "notes"

@@ -239,12 +239,13 @@ def _told(form: dict[str, Any]) -> str:
 def what_differs(stored: dict[str, Any], given: Any) -> str | None:
     """Why vectors of a given function may not fit those of a stored one; None when they do."""
     form = stored_form(given)
-    if form.get("name") != stored["name"]:
-        return f"it remembers {_told(stored)}, this handle uses {_told(form)}"
+    name = form.get("name")
+    if name != stored["name"]:
+        return f"{stored['name']}; this handle uses {name or type(given).__name__} instead"
     try:
         given.validate_config_update(stored["config"], form["config"])
     except ValueError as error:
-        return f"it remembers {_told(stored)}, this handle uses {_told(form)} ({error})"
+        return f"{_told(stored)}; this handle uses {_told(form)} instead ({error})"
     except AttributeError:  # a class of the user's that cannot tell
         return None
     return None
