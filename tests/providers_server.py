@@ -71,8 +71,10 @@ def openai(task: Callable[[Any], str | None] = lambda body: None, most: int = 20
             raise Refused(400, f"at most {most} inputs")
         rows = [vector(text, task(body), body.get("dimensions") or 6) for text in texts]
         cells = [_encoded(row, body.get("encoding_format")) for row in rows]
-        data = [{"index": place, "embedding": cell} for place, cell in enumerate(cells)]
-        return {"model": body["model"], "data": data[::-1]}
+        kind = {"object": "embedding"}
+        data = [{**kind, "index": place, "embedding": cell} for place, cell in enumerate(cells)]
+        told = {"id": "answer", "object": "list", "usage": {"prompt_tokens": 1, "total_tokens": 1}}
+        return {**told, "model": body["model"], "data": data[::-1]}
 
     return answer
 
@@ -105,7 +107,9 @@ def cohere(call: Call, match: re.Match[str]) -> Any:
         if not image.startswith("data:image/png;base64,"):
             raise Refused(400, "images are data URLs")
         return {"embeddings": [vector("image " + image[-40:], task)]}
-    return {"embeddings": [vector(one, task) for one in call.texts("texts", 96)]}
+    texts = call.texts("texts", 96)
+    told = {"id": "x", "texts": texts, "response_type": "embeddings_floats", "meta": {}}
+    return {**told, "embeddings": [vector(one, task) for one in texts]}
 
 
 def listed(field: str, most: int, path: tuple[str, ...], keyed: bool = True) -> Answer:
@@ -182,6 +186,13 @@ def _sparse(text: str, told: bool) -> dict[str, Any]:
     return {**row, "labels": letters} if told else row
 
 
+def bedrock(call: Call, match: re.Match[str]) -> Any:
+    signed = r"AWS4-HMAC-SHA256 Credential=.+/bedrock/aws4_request, SignedHeaders=.+, Signature=.+"
+    if not re.fullmatch(signed, call.headers.get("authorization", "")):
+        raise Refused(403, "not signed")
+    return {"embedding": vector(call.body["inputText"])}
+
+
 # The base URL that a provider is given, the path that it then asks, and who answers.
 ROUTES: dict[str, tuple[str, str, Answer]] = {
     "openai": ("/openai/v1", "/embeddings", openai()),
@@ -216,6 +227,7 @@ ROUTES: dict[str, tuple[str, str, Answer]] = {
         "/projects/[^/]+/locations/[^/]+/publishers/google/models/[^/]+:predict",
         vertex,
     ),
+    "amazon_bedrock": ("/bedrock", "/model/amazon.titan-embed-text-v1/invoke", bedrock),
     "azure": ("/azure", "/openai/deployments/mine/embeddings", openai()),
 }
 

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import os
 import re
 import runpy
 from collections.abc import Iterator
@@ -264,6 +265,13 @@ def test_20_embeds_every_document_with_the_other_function(
     last = cloned.get(ids=["999"], include=["embeddings"])["embeddings"]
     assert np.array_equal(last, [vector("document 999")])
     assert cloned.configuration_json["embedding_function"]["name"] == "openai"
+
+
+@pytest.mark.skipif("OPENAI_API_KEY" not in os.environ, reason="there is no key for OpenAI")
+def test_20_for_real(tmp_path: Path) -> None:
+    run(20, tmp_path)
+    made = collection(tmp_path, "openai_ef_collection")
+    assert (made.count(), made.fingerprint().dimension) == (1000, 1536)
 
 
 def test_21_clones_what_matches_both_filters(tmp_path: Path) -> None:

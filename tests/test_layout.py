@@ -13,8 +13,8 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors offline progress forks bridge auth_types types times operators operands where
-    metadata records names lifetimes configuration
+    errors offline places progress forks bridge auth_types types times operators operands
+    where metadata records names lifetimes configuration
     predicates keys ranks search schema_config schema_types schema schema_rules
     plans engine switching version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
@@ -39,7 +39,8 @@ LOCAL = """
 """
 REMOTE = "remote.target remote.transport remote.refusals remote.asking remote.engine"
 EMBEDDINGS = """
-    embeddings.base embeddings.cache embeddings.wordpiece embeddings.minilm embeddings.default
+    embeddings.base embeddings.cache embeddings.wordpiece embeddings.minilm
+    embeddings.models embeddings.default
     embeddings.sparse embeddings.bm25
     embeddings.transport embeddings.shapes embeddings.provider embeddings.trust embeddings.hosted
     embeddings.google embeddings.openai_like embeddings.providers
@@ -56,7 +57,7 @@ DOORS = """
     copying reembedding remembering facts collection backups client servers admin aio
     data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat
-    demo maintenance cli __init__ __main__
+    demo maintenance models cli __init__ __main__
 """
 READING_ORDER = f"{WORDS} {LOCAL} {REMOTE} {EMBEDDINGS} {SERVER} {DOORS}".split()
 # Families do not know each other.
@@ -78,6 +79,7 @@ FACES = {
     "embeddings.google",
     "embeddings.installed",
     "embeddings.lookup",
+    "embeddings.models",
     "embeddings.sparse",
     "embeddings.bm25",
     "embeddings.sparse_models",

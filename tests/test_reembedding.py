@@ -438,3 +438,20 @@ def test_nobody_sees_a_bar_who_did_not_ask(capsys: pytest.CaptureFixture[str]) -
         bar.advance(1000)
         other.advance(10)
     assert capsys.readouterr().err == ""
+
+
+# ── two functions that do not fit ────────────────────────────────────────────────────────────────
+
+
+def test_another_configuration_of_the_same_function_is_told(client: Client) -> None:
+    class Strict(Letters):
+        def validate_config_update(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+            if old != new:
+                raise ValueError("the number of letters cannot change")
+
+    client.create_collection("notes", embedding_function=Strict())
+    with pytest.warns(
+        UserWarning, match=r"letters \{'letters': 6\}; this handle.*letters cannot ch"
+    ):
+        client.get_collection("notes", embedding_function=Strict(3))
+    assert client.get_collection("notes", embedding_function=Strict()).name == "notes"

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from vermilion import backups, demo, maintenance
+from vermilion import backups, demo, maintenance, models
 from vermilion.errors import VermilionError
 from vermilion.server import command as server
 from vermilion.version import __version__
@@ -37,6 +37,7 @@ COMMANDS = (
     Command("check", maintenance.CHECK, maintenance.add_check_arguments, maintenance.check),
     Command("salvage", maintenance.SALVAGE, maintenance.add_salvage_arguments, maintenance.salvage),
     Command("compact", maintenance.COMPACT, maintenance.add_compact_arguments, maintenance.compact),
+    Command("models", models.MODELS, models.add_arguments, models.run),
     Command("backup", backups.BACKUP, backups.add_backup_arguments, backups.backup),
     Command("backups", backups.BACKUPS, backups.add_backups_arguments, backups.backups),
     Command("restore", backups.RESTORE, backups.add_restore_arguments, backups.restore),

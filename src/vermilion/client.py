@@ -18,6 +18,7 @@ from vermilion.embeddings.base import (
     check_same,
     check_signature,
     stored_form,
+    what_differs,
 )
 from vermilion.embeddings.cache import open_cache
 from vermilion.embeddings.default import DefaultEmbeddingFunction
@@ -451,12 +452,12 @@ def _warn_of_override(info: CollectionInfo, function: Any) -> None:
     stored = info.configuration.embedding_function
     if _is_default(function) or stored is None or stored["type"] != "known":
         return
-    name = stored_form(function).get("name")
-    if name != stored["name"]:
+    differs = what_differs(stored, function)
+    if differs is not None:
         warnings.warn(
-            f"An embedding function already exists in the collection configuration: "
-            f"{stored['name']}; this handle uses {name or type(function).__name__} instead, and "
-            "nothing is stored. Vectors of two functions do not compare",
+            f"An embedding function already exists in the collection configuration: {differs}. "
+            "Nothing is stored, and vectors of two functions do not compare: leave "
+            "embedding_function out, or use collection.reembed(function)",
             UserWarning,
             stacklevel=4,
         )

@@ -211,10 +211,11 @@ def stored_form(function: Any) -> dict[str, Any]:
 
 def check_same(argument: Any, configured: Any) -> None:
     """Raises ValueError when a call names two functions that are not of one name."""
-    if stored_form(argument).get("name") != stored_form(configured).get("name"):
+    one, other = stored_form(argument), stored_form(configured)
+    if one.get("name") != other.get("name"):
         raise ArgumentValueError(
             "Multiple embedding functions provided: the argument and the configuration name "
-            "different ones"
+            f"different ones, {_told(one)} and {_told(other)}: pass one of them"
         )
 
 
@@ -224,9 +225,30 @@ def check_change(old: EmbeddingFunction[Any] | None, new: EmbeddingFunction[Any]
         return
     if old.name() != new.name():
         raise ArgumentValueError(
-            f"Cannot update embedding function: incompatible types: {old.name()} and {new.name()}"
+            f"Cannot update embedding function: incompatible types: {old.name()} and {new.name()}. "
+            "The vectors are made by the first one: collection.reembed(function) makes them anew"
         )
     new.validate_config_update(old.get_config(), new.get_config())
+
+
+def _told(form: dict[str, Any]) -> str:
+    """A stored form as people are told of it."""
+    return f"{form['name']} {form['config']}" if "name" in form else "one without a name"
+
+
+def what_differs(stored: dict[str, Any], given: Any) -> str | None:
+    """Why vectors of a given function may not fit those of a stored one; None when they do."""
+    form = stored_form(given)
+    name = form.get("name")
+    if name != stored["name"]:
+        return f"{stored['name']}; this handle uses {name or type(given).__name__} instead"
+    try:
+        given.validate_config_update(stored["config"], form["config"])
+    except ValueError as error:
+        return f"{_told(stored)}; this handle uses {_told(form)} instead ({error})"
+    except AttributeError:  # a class of the user's that cannot tell
+        return None
+    return None
 
 
 def optional(package: str, remedy: str) -> Any:

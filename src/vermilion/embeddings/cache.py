@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from vermilion.embeddings.base import LEGACY, stored_form
 from vermilion.errors import ArgumentTypeError, StorageError
+from vermilion.places import user_caches
 
 log = logging.getLogger("vermilion")
 
@@ -228,13 +228,7 @@ def _opened(path: Path) -> EmbeddingCache:
 
 def usual_place() -> Path:
     """The file in the user's directory for caches."""
-    home = Path.home()
-    if sys.platform == "darwin":
-        folder = home / "Library" / "Caches"
-    else:
-        named = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
-        folder = Path(os.environ.get(named) or home / ".cache")
-    return folder / "vermilion" / "embeddings.db"
+    return user_caches() / "embeddings.db"
 
 
 def _today() -> int:

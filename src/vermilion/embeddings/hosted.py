@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from vermilion.embeddings import trust
@@ -28,6 +29,7 @@ from vermilion.embeddings.shapes import is_image
 from vermilion.embeddings.sparse import SparseEmbeddingFunction, register_sparse_builtin
 from vermilion.embeddings.transport import Request, send
 from vermilion.errors import ArgumentValueError, EmbeddingError
+from vermilion.progress import Progress
 from vermilion.types import Embeddings, Space, SparseVectors, pages
 
 # So many requests of one call are under way at a time.
@@ -92,8 +94,14 @@ class Hosted:
         batches = [inputs[page] for page in pages(len(inputs), self._batch(inputs))]
         if len(batches) < 2:
             return [one for batch in batches for one in self._embed_batch(batch, query)]
-        with ThreadPoolExecutor(min(PARALLEL, len(batches))) as pool:
+        label = f"Embedding by {self.provider.name}"
+        with (
+            Progress(len(inputs), label) as bar,
+            ThreadPoolExecutor(min(PARALLEL, len(batches))) as pool,
+        ):
             waiting = [pool.submit(self._embed_batch, batch, query) for batch in batches]
+            for one, batch in zip(waiting, batches, strict=True):
+                one.add_done_callback(partial(_advance, bar, len(batch)))
             try:
                 return [one for batch in waiting for one in batch.result()]
             except BaseException:  # what is not sent yet need not be paid for
@@ -220,6 +228,12 @@ class HostedSparseEmbeddingFunction(Hosted, SparseEmbeddingFunction[Any]):
     def embed_query(self, input: Any) -> SparseVectors:
         """Returns one sparse vector per query."""
         return self._embed(list(input), query=True)
+
+
+def _advance(bar: Progress, steps: int, future: Future[Any]) -> None:
+    """Counts a batch that came back."""
+    if not future.cancelled():
+        bar.advance(steps)
 
 
 # ── a row becomes a class ────────────────────────────────────────────────────────────────────────

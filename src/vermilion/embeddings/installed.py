@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vermilion.embeddings.base import EmbeddingFunction, optional, register_builtin
+from vermilion.embeddings.models import local_name
 from vermilion.embeddings.shapes import is_image
 from vermilion.errors import ArgumentValueError
 from vermilion.offline import need_network, offline
@@ -143,7 +144,7 @@ def hub_library(package: str, remedy: str) -> Any:
 def _sentence_transformer(model_name: str, device: str, kwargs: tuple[Any, ...]) -> Any:
     """A model, loaded once for all functions that name it."""
     library = hub_library("sentence_transformers", "pip install sentence_transformers")
-    return library.SentenceTransformer(model_name, device=device, **dict(kwargs))
+    return library.SentenceTransformer(local_name(model_name), device=device, **dict(kwargs))
 
 
 @register_builtin

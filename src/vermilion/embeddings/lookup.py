@@ -6,9 +6,10 @@ distribution offers its classes by an entry point of the group "vermilion.embedd
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vermilion.embeddings.base import (
     EmbeddingFunction,
@@ -18,9 +19,15 @@ from vermilion.embeddings.base import (
 )
 from vermilion.embeddings.sparse import (
     SparseEmbeddingFunction,
+    register_sparse_embedding_function,
     sparse_known_embedding_functions,
 )
 from vermilion.errors import ArgumentValueError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+log = logging.getLogger("vermilion")
 
 GROUP = "vermilion.embeddings"
 
@@ -81,5 +88,15 @@ def register_all() -> None:
     import vermilion.embeddings.sparse_models  # noqa: F401
 
     for point in entry_points(group=GROUP):
-        if point.name not in known_embedding_functions:
-            register_embedding_function(point.load())
+        if point.name not in {*known_embedding_functions, *sparse_known_embedding_functions}:
+            _register(point)
+
+
+def _register(point: EntryPoint) -> None:
+    """Makes a class of another distribution known; one that is broken stands in nobody's way."""
+    try:
+        kind = point.load()
+        sparse = SparseEmbeddingFunction in getattr(kind, "__mro__", ())
+        (register_sparse_embedding_function if sparse else register_embedding_function)(kind)
+    except Exception as error:  # whatever the other distribution does
+        log.warning("embedding function %s (%s) cannot be used: %r", point.name, point.value, error)

@@ -28,6 +28,8 @@ DIMENSION = 384
 MAX_TOKENS = 256
 
 _DATA = Path(__file__).parent / "minilm_data"
+# Another folder with the model's files, such as `vermilion models pull --to` makes.
+VARIABLE = "VERMILION_MINILM_PATH"
 _LAYERS, _HEADS = 6, 12
 _HEAD_SIZE = DIMENSION // _HEADS
 _EPSILON = 1e-12
@@ -142,7 +144,7 @@ class OnnxNetwork:
         # By default its threads wait for work in a busy loop, at the cost of everything else.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(
-            str(_DATA / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            str(data_folder() / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
 
     def embed(self, batch: Sequence[list[int]]) -> Matrix:
@@ -308,10 +310,15 @@ def gelu(x: Matrix) -> None:
         part *= 0.5
 
 
+def data_folder() -> Path:
+    """Where the model's files are: those of the package, unless the environment names others."""
+    return Path(os.environ.get(VARIABLE) or _DATA)
+
+
 def read_weights() -> dict[str, NDArray[np.float16]]:
     """The tensors of the file by name, mapped into memory rather than read."""
     contents = check_weights()
-    data = np.memmap(_DATA / contents["file"], np.dtype("<f2"), mode="r")
+    data = np.memmap(data_folder() / contents["file"], np.dtype("<f2"), mode="r")
     tensors = {}
     for row in contents["tensors"]:
         start = row["offset"] // data.itemsize
@@ -324,7 +331,7 @@ def read_weights() -> dict[str, NDArray[np.float16]]:
 def check_weights() -> Any:
     """The table of contents of the weights; raises unless their file has the right size."""
     contents = json.loads(_read("tensors.json"))
-    path = _DATA / contents["file"]
+    path = data_folder() / contents["file"]
     size = path.stat().st_size if path.exists() else 0
     if size != contents["bytes"]:
         raise DamagedError(
@@ -335,7 +342,7 @@ def check_weights() -> Any:
 
 
 def _read(name: str) -> bytes:
-    path = _DATA / name
+    path = data_folder() / name
     if not path.exists():
         raise DamagedError(
             f"a file of the default embedding model, {path}, is missing; reinstall vermilion"
