@@ -49,7 +49,8 @@ SERVER = """
 """
 DOORS = """
     settings sharing
-    embedder sparse_embedder results frames queries schemas searching copying facts
+    embedder sparse_embedder hits reranking frames answers results queries schemas
+    searching evaluation evaluating copying facts
     collection backups client servers admin aio
     data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vermilion.answers import GetResult, QueryResult
 from vermilion.configuration import for_change
 from vermilion.copying import Copying
 from vermilion.embedder import Embedder
@@ -22,6 +23,7 @@ from vermilion.embeddings.base import (
 from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
+from vermilion.evaluating import Evaluating
 from vermilion.facts import CollectionFacts
 from vermilion.names import check_collection_metadata, check_collection_name, check_order
 from vermilion.records import (
@@ -55,11 +57,9 @@ from vermilion.types import (
     DeleteResult,
     Effort,
     Explanation,
-    GetResult,
     Include,
     IndexingStatus,
     Mode,
-    QueryResult,
     ReadLevel,
     Stats,
     WhyNot,
@@ -67,7 +67,7 @@ from vermilion.types import (
 from vermilion.where import parse
 
 
-class Collection(CollectionFacts, Searching, Copying):
+class Collection(CollectionFacts, Searching, Evaluating, Copying):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.
@@ -315,7 +315,8 @@ class Collection(CollectionFacts, Searching, Copying):
         hits = self._engine().query(
             self._info.address, vectors, k + cut.offset, selection, columns, effort
         )
-        return query_result(cut.of(hits), reported(wanted), self._embedder)
+        result = query_result(cut.of(hits), reported(wanted), self._embedder)
+        return result.asked(as_list(query_texts))
 
     def explain(
         self,
