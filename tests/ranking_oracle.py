@@ -14,7 +14,7 @@ from oracle import Oracle
 from vermilion.engine import Selection
 from vermilion.keys import K
 from vermilion.local.index.base import distances
-from vermilion.local.index.words import word_hash, words
+from vermilion.local.index.words import word_hash, words, words_to_find
 from vermilion.local.weighing import K1, B
 from vermilion.ranks import Abs, Div, Exp, Knn, Log, Max, Min, Mul, Rank, Rrf, Sub, Sum, Val
 from vermilion.search import Search
@@ -114,9 +114,10 @@ class RankingOracle:
             return {}
         average = sum(map(len, documents.values())) / len(documents)
         sums: dict[str, float] = {}
-        for word in sorted(set(words(query)), key=word_hash):
+        wanted = words_to_find(query)
+        for word in sorted(set(wanted), key=word_hash):
             have = [id for id, found in documents.items() if word in found]
-            weight = words(query).count(word) * rarity(len(documents), len(have)) * (K1 + 1)
+            weight = wanted.count(word) * rarity(len(documents), len(have)) * (K1 + 1)
             for id in have:
                 often = documents[id].count(word)
                 share = 1 - B + B * len(documents[id]) / average

@@ -13,6 +13,7 @@ from vermilion.aio import AsyncClient, AsyncCollection
 from vermilion.aio import async_ephemeral_client as AsyncEphemeralClient
 from vermilion.aio import async_http_client as AsyncHttpClient
 from vermilion.aio import async_persistent_client as AsyncPersistentClient
+from vermilion.answers import GetResult, QueryResult
 from vermilion.backups import list_backups, restore_backup, verify_backup
 from vermilion.client import ephemeral_client as EphemeralClient
 from vermilion.client import persistent_client as PersistentClient
@@ -29,8 +30,6 @@ from vermilion.types import (
     DEFAULT_TENANT,
     Documents,
     Embeddings,
-    GetResult,
-    QueryResult,
     SparseVector,
 )
 from vermilion.version import __version__

@@ -179,6 +179,7 @@ class AsyncCollection(_Door, CollectionFacts):
     count = _awaited(Collection.count)
     query = _awaited(Collection.query)
     search = _awaited(Collection.search)
+    evaluate = _awaited(Collection.evaluate)
     facets = _awaited(Collection.facets)
     distinct = _awaited(Collection.distinct)
     summarize = _awaited(Collection.summarize)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vermilion.answers import GetResult, QueryResult
 from vermilion.configuration import for_change
 from vermilion.embeddings.base import (
     check_change,
@@ -21,6 +22,7 @@ from vermilion.embeddings.cache import EmbeddingCache
 from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
+from vermilion.evaluating import Evaluating
 from vermilion.facts import CollectionFacts
 from vermilion.following import following
 from vermilion.names import check_collection_metadata, check_collection_name, check_order
@@ -54,11 +56,9 @@ from vermilion.types import (
     DataLoader,
     Effort,
     Explanation,
-    GetResult,
     Include,
     IndexingStatus,
     Mode,
-    QueryResult,
     ReadLevel,
     Stats,
     WhyNot,
@@ -67,7 +67,7 @@ from vermilion.where import parse
 from vermilion.writing import Writing
 
 
-class Collection(CollectionFacts, Writing, Searching, Reembedding, Remembering):
+class Collection(CollectionFacts, Writing, Searching, Evaluating, Reembedding, Remembering):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.
@@ -220,7 +220,8 @@ class Collection(CollectionFacts, Writing, Searching, Reembedding, Remembering):
         hits = self._engine().query(
             self._info.address, vectors, k + cut.offset, selection, columns, effort
         )
-        return query_result(cut.of(hits), reported(wanted), self._embedder)
+        result = query_result(cut.of(hits), reported(wanted), self._embedder)
+        return result.asked(as_list(query_texts))
 
     @following
     def explain(

@@ -53,11 +53,12 @@ _COLUMN_TYPES: Names = (
         "vermilion.types",
         """
         CollectionMetadata DataLoader DeleteResult Document Documents Embeddable Embedding
-        Embeddings GetResult ID IDs Image ImageDType Images Include IndexingStatus Loadable
-        Metadatas PyEmbedding PyEmbeddings QueryResult ReadLevel Space SparseVectors URI URIs
+        Embeddings ID IDs Image ImageDType Images Include IndexingStatus Loadable
+        Metadatas PyEmbedding PyEmbeddings ReadLevel Space SparseVectors URI URIs
         UpdateCollectionMetadata
         """,
     ),
+    ("vermilion.answers", "GetResult QueryResult"),
 )
 
 _SCHEMA: Names = (
@@ -120,7 +121,7 @@ _CHECKS: Names = (
         "vermilion.embeddings.sparse",
         "validate_sparse_embedding_function=check_sparse_signature",
     ),
-    ("vermilion.queries", "SearchResult SearchResultRow"),
+    ("vermilion.answers", "SearchResult SearchResultRow"),
     ("vermilion.metadata", "META_KEY_CHROMA_DOCUMENT=RESERVED_KEY"),
     ("vermilion.records", "maybe_cast_one_to_many=as_list"),
 )

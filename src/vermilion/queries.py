@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from vermilion.answers import SearchResult
 from vermilion.embedder import Embedder
 from vermilion.errors import ArgumentTypeError
 from vermilion.keys import Form, Key, Where, type_name
@@ -56,6 +57,14 @@ def free_text(
         both = ((query, EMBEDDING), (text, DOCUMENT))
         rank = Rrf([Knn(*one, limit, NOWHERE, return_rank=True) for one in both])
     return Search(where, rank).limit(n_results)
+
+
+def text_of(search: Search | str) -> str | None:
+    """The text that is looked for; of several the first."""
+    if isinstance(search, str):
+        return search
+    texts = (leaf.query for leaf in leaves(search.parts()[1]))
+    return next((text for text in texts if isinstance(text, str)), None)
 
 
 def joined(ids: list[str] | None, where: Form | None, where_document: Form | None) -> Form | None:
@@ -132,35 +141,6 @@ def _with_vectors(search: Search, vectors: dict[str, dict[str, Any]]) -> Search:
 
 
 # ── what goes out ────────────────────────────────────────────────────────────────────────────────
-
-SearchResultRow = dict[str, Any]
-
-
-class SearchResult(dict[str, Any]):
-    """The answers to the searches of one call, in aligned columns with one list per search.
-
-    The keys are "ids", "documents", "embeddings", "metadatas", "scores" and "select", which tells
-    what each search asked for; what it did not ask for is None.
-    """
-
-    def rows(self) -> list[list[SearchResultRow]]:
-        """Returns the same as rows: for each search a list of dicts, without what is None."""
-        names = {
-            "document": "documents",
-            "embedding": "embeddings",
-            "metadata": "metadatas",
-            "score": "scores",
-        }
-        answers = []
-        for place, ids in enumerate(self["ids"]):
-            cells = {name: (self.get(column) or [])[place:] for name, column in names.items()}
-            rows: list[SearchResultRow] = [{"id": id} for id in ids]
-            for name, answer in cells.items():
-                for row, cell in zip(rows, (answer[0] or ()) if answer else (), strict=False):
-                    if cell is not None:
-                        row[name] = cell
-            answers.append(rows)
-        return answers
 
 
 def search_result(searches: Sequence[Search], ranked: Sequence[Ranked]) -> SearchResult:

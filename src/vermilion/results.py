@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vermilion.answers import GetResult, QueryResult
 from vermilion.embedder import Embedder
 from vermilion.engine import Column
 from vermilion.errors import ArgumentTypeError
 from vermilion.records import check_count
-from vermilion.types import GetResult, Hits, QueryResult, Records
+from vermilion.types import Hits, Records
 
 # How the columns a caller names are called inside.
 _COLUMNS: dict[str, Column] = {
@@ -37,7 +38,7 @@ def reported(include: list[str]) -> list[Any]:
 
 def get_result(records: Records, include: list[Any], embedder: Embedder) -> GetResult:
     """What `get` returns."""
-    return {
+    columns = {
         "ids": records.ids,
         "embeddings": None if records.vectors is None else _doubles(records.vectors),
         "documents": records.documents,
@@ -46,6 +47,7 @@ def get_result(records: Records, include: list[Any], embedder: Embedder) -> GetR
         "data": embedder.load(records.uris) if "data" in include else None,
         "metadatas": records.metadatas,
     }
+    return GetResult(columns)
 
 
 def query_result(hits: list[Hits], include: list[Any], embedder: Embedder) -> QueryResult:
@@ -56,7 +58,7 @@ def query_result(hits: list[Hits], include: list[Any], embedder: Embedder) -> Qu
         return [getattr(hit.records, inside) for hit in hits] if name in include else None
 
     vectors = column("embeddings")
-    return {
+    columns = {
         "ids": [hit.records.ids for hit in hits],
         "embeddings": None if vectors is None else [_doubles(one) for one in vectors],
         "documents": column("documents"),
@@ -66,6 +68,7 @@ def query_result(hits: list[Hits], include: list[Any], embedder: Embedder) -> Qu
         "metadatas": column("metadatas"),
         "distances": ([hit.distances.tolist() for hit in hits] if "distances" in include else None),
     }
+    return QueryResult(columns)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from vermilion.answers import QueryResult, SearchResult
 from vermilion.engine import Selection
 from vermilion.errors import ArgumentValueError
 from vermilion.following import Following, following
@@ -23,11 +24,10 @@ from vermilion.records import (
 )
 from vermilion.results import Cut, query_result, reported
 from vermilion.sparse_embedder import SparseEmbedder
-from vermilion.types import Facet, Include, Mode, QueryResult, ReadLevel, Summary
+from vermilion.types import Facet, Include, Mode, ReadLevel, Summary
 from vermilion.where import ascending, parse
 
 if TYPE_CHECKING:
-    from vermilion.queries import SearchResult
     from vermilion.search import Search
 
 
@@ -70,7 +70,7 @@ class Searching(Following):
             ready = queries.embedded(searches, self._embedder, self._sparse)
         ranked = self._engine().search(self._info.address, ready)
         hits = cut.of(queries.ranked_hits(ranked))
-        return query_result(hits, reported(wanted), self._embedder)
+        return query_result(hits, reported(wanted), self._embedder).asked(asked)
 
     @following
     def search(
@@ -92,15 +92,17 @@ class Searching(Following):
         ReadLevel(read_level)
         count = check_n_results(n_results)
         mode: Mode = "hybrid" if self._embedder.has_function else "keyword"
+        given = queries.search_list(searches)
         wanted = [
             queries.free_text(one, count, where, mode).select(*queries.SHOWN)
             if isinstance(one, str)
             else one
-            for one in queries.search_list(searches)
+            for one in given
         ]
         self._keep_up()
         ready = queries.embedded(wanted, self._embedder, self._sparse)
-        return queries.search_result(ready, self._engine().search(self._info.address, ready))
+        ranked = self._engine().search(self._info.address, ready)
+        return queries.search_result(ready, ranked).asked([queries.text_of(one) for one in given])
 
     # ── what values there are ────────────────────────────────────────────────────────────────────
 

@@ -199,31 +199,6 @@ Included = Literal["documents", "embeddings", "metadatas", "distances", "uris", 
 Include = list[Included]
 
 
-class GetResult(TypedDict):
-    """Aligned columns: row i is `ids[i]`, `documents[i]`, …; a column not asked for is None."""
-
-    ids: list[str]
-    embeddings: NDArray[np.float64] | None
-    documents: list[str | None] | None
-    uris: list[str | None] | None
-    included: list[Included]
-    data: Any | None
-    metadatas: list[dict[str, Any] | None] | None
-
-
-class QueryResult(TypedDict):
-    """As GetResult, one level deeper: one inner list per query, best match first."""
-
-    ids: list[list[str]]
-    embeddings: list[NDArray[np.float64]] | None
-    documents: list[list[str | None]] | None
-    uris: list[list[str | None]] | None
-    included: list[Included]
-    data: list[Any] | None
-    metadatas: list[list[dict[str, Any] | None]] | None
-    distances: list[list[float]] | None
-
-
 class DeleteResult(TypedDict):
     """How many records are gone."""
 

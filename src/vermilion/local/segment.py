@@ -32,7 +32,7 @@ log = logging.getLogger("vermilion")
 
 FOLDER = "indexes"
 # The layout of each part; a file of another version is made again.
-VERSIONS = {"keys": 1, "vectors": 1, "signs": 1, "columns": 2, "text": 1, "sparse": 1, "words": 1}
+VERSIONS = {"keys": 1, "vectors": 1, "signs": 1, "columns": 2, "text": 1, "sparse": 1, "words": 2}
 # So many searches of a process are answered by the signs before the codes are loaded, which takes
 # as long as some twenty of them.
 BY_SIGNS = 8

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vermilion.local.index.base import Mask, Slots
 from vermilion.local.index.vectors import Nearest
-from vermilion.local.index.words import word_hash, words
+from vermilion.local.index.words import word_hash, words_to_find
 from vermilion.local.indexer import Moment
 from vermilion.types import SparseVector
 
@@ -50,7 +50,7 @@ def sparse_nearest(
 
 def text_nearest(moment: Moment, text: str, k: int, allowed: Mask) -> Nearest:
     """The k of the allowed slots whose documents have the greatest BM25, of those with a word."""
-    weights = Counter(map(word_hash, words(text)))
+    weights = Counter(map(word_hash, words_to_find(text)))
     if not weights:
         return _NOBODY
     lengths = _lengths(moment)

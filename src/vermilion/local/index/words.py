@@ -1,9 +1,10 @@
 """The keyword index: which documents have a word, how often, and how long each document is.
 
-Words are runs of letters and digits of any script, with case and accents folded. Chinese, Japanese
-and Korean are written without spaces, or with endings that change: there each two characters that
-follow each other count as a word, and a single one that stands alone. Words are known by 64 bits of
-their hash.
+Words are runs of letters and digits of any script, with case and accents folded; an emoji is one,
+too. Chinese, Japanese and Korean, Thai, Lao, Khmer and Burmese are written without spaces, or with
+endings that change: there each two characters that follow each other count as a word. In documents
+each one alone does as well, so that a query of one character finds something. Words are known by 64
+bits of their hash.
 """
 
 from __future__ import annotations
@@ -32,26 +33,53 @@ Lists = Iterator[tuple[Slots, Counts]]
 # More often than this a word does not count: BM25 is all but flat long before.
 MOST = 2**16 - 1
 
-# Han, Hiragana, Katakana, Hangul.
+# Han, Hiragana, Katakana, Hangul; Thai, Lao, Burmese, Khmer.
 _JOINED = "\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
 _JOINED += "\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = rf"[{_JOINED}]+|[^\W_{_JOINED}]+"  # re compiles both once, in 3 ms
+_JOINED += "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+# The vowel signs of India's scripts, which are no letters to Python.
+_SIGNS = "".join(chr(n) for n in range(0x900, 0xE00) if unicodedata.category(chr(n))[0] == "M")
+# Flags are pairs of letters. Colours of skin and what joins signs are looked past.
+_EMOJI = "[\U0001f1e6-\U0001f1ff]{2}|"
+_EMOJI += (
+    "[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001f1e5\U0001f200-\U0001f3fa\U0001f400-\U0001faff]"
+)
+_WORD = rf"[{_JOINED}]+|(?:[^\W_{_JOINED}]|[{_SIGNS}])+|{_EMOJI}"  # re compiles both once, in 3 ms
 _IS_JOINED = rf"[{_JOINED}]"
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 
+# Letters that readers take for others, though Unicode does not take them apart.
+_LIKE = {"ı": "i", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ŧ": "t"}
+_LIKE |= {"æ": "ae", "œ": "oe", "ŋ": "n"}
+_AS_OTHERS = str.maketrans(_LIKE)
+
 
 def words(text: str) -> list[str]:
-    """The words of a text, in its order, as they are compared.
+    """The words of a document, in its order, as they are compared.
 
     >>> words("Über die Naïveté: 3.14 東京都"), words("é") == words("e\\u0301")
-    (['uber', 'die', 'naivete', '3', '14', '東京', '京都'], True)
+    (['uber', 'die', 'naivete', '3', '14', '東京', '京都', '東', '京', '都'], True)
     """
+    return _words(text, alone=True)
+
+
+def words_to_find(text: str) -> list[str]:
+    """The words that a query for the text looks for.
+
+    >>> words_to_find("東京都"), words_to_find("都")
+    (['東京', '京都'], ['都'])
+    """
+    return _words(text, alone=False)
+
+
+def _words(text: str, *, alone: bool) -> list[str]:
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())
     found: list[str] = []
     for word in re.findall(_WORD, _folded(text)):
         if len(word) > 1 and re.match(_IS_JOINED, word):
             found += (word[place : place + 2] for place in range(len(word) - 1))
+            found += word if alone else ()
         else:
             found.append(word)
     return found
@@ -59,9 +87,19 @@ def words(text: str) -> list[str]:
 
 def _folded(text: str) -> str:
     """The text without case, accents and other differences that readers look past."""
-    parts = unicodedata.normalize("NFKD", text.casefold())
-    bare = "".join(one for one in parts if not unicodedata.combining(one))
+    parts = unicodedata.normalize("NFKD", text.casefold().translate(_AS_OTHERS))
+    bare = "".join(one for one in parts if not _is_accent(one))
     return unicodedata.normalize("NFKC", bare.casefold())
+
+
+def _is_accent(character: str) -> bool:
+    """Whether it is a mark that may be left out, as accents and the points of Hebrew and Arabic.
+
+    Those of India's and Thailand's scripts and of kana make other letters; Unicode's classes of
+    marks tell them apart: 7 to 9 are such signs, 84 to 132 such vowels and tones.
+    """
+    kind = unicodedata.combining(character)
+    return kind == 1 or 10 <= kind < 84 or kind > 132
 
 
 def word_hash(word: str) -> int:
