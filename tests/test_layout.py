@@ -49,7 +49,8 @@ SERVER = """
 """
 DOORS = """
     settings sharing
-    embedder sparse_embedder results frames queries schemas searching writing copying facts
+    made_ids row_sources embedder sparse_embedder results frames queries schemas
+    searching writing iterating row_writing syncing copying facts
     collection backups client servers admin aio
     data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat

@@ -23,6 +23,7 @@ from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.facts import CollectionFacts
+from vermilion.iterating import Iterating
 from vermilion.names import check_collection_metadata, check_collection_name, check_order
 from vermilion.records import (
     as_list,
@@ -46,8 +47,10 @@ from vermilion.results import (
     query_result,
     reported,
 )
+from vermilion.row_writing import RowWriting
 from vermilion.searching import Searching, naming, query_ids, selected
 from vermilion.sparse_embedder import SparseEmbedder
+from vermilion.syncing import Syncing
 from vermilion.types import (
     DataLoader,
     Effort,
@@ -65,7 +68,7 @@ from vermilion.where import parse
 from vermilion.writing import Writing
 
 
-class Collection(CollectionFacts, Writing, Searching, Copying):
+class Collection(CollectionFacts, Writing, RowWriting, Syncing, Iterating, Searching, Copying):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.
