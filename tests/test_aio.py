@@ -25,7 +25,7 @@ from vermilion.errors import ClosedError, NotFoundError
 
 PAIRS = [(Client, AsyncClient), (Collection, AsyncCollection), (AdminClient, AsyncAdminClient)]
 # What needs no waiting is not a coroutine there either.
-AT_ONCE = {"get_settings", "get_model", "from_system", "clear_system_cache"}
+AT_ONCE = {"iter", "get_settings", "get_model", "from_system", "clear_system_cache"}
 
 
 def public(kind: type) -> dict[str, Any]:

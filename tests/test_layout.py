@@ -53,8 +53,9 @@ SERVER = """
 """
 DOORS = """
     settings sharing
-    embedder sparse_embedder following hits reranking frames answers results queries schemas
-    searching evaluation evaluating writing copying reembedding remembering facts
+    made_ids row_sources embedder sparse_embedder following hits reranking frames answers
+    results queries schemas searching evaluation evaluating writing iterating row_writing syncing
+    copying reembedding remembering facts
     collection backups client servers admin aio
     data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat

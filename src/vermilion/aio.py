@@ -11,7 +11,7 @@ database of this process is asked by threads, a server by the event loop itself 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +39,7 @@ from vermilion.servers import (
     target_of,
 )
 from vermilion.settings import Settings
-from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Durability
+from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Durability, Record
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -153,6 +153,21 @@ def _into_client(
     return call
 
 
+def _in_pages(
+    method: Callable[Concatenate[Any, P], Iterator[Record]],
+) -> Callable[Concatenate[Any, P], AsyncIterator[Record]]:
+    """The method that yields records, for `async for`: every page is a call of its own."""
+
+    @functools.wraps(method)
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Record]:
+        pages = self._blocking._pages(*args, **kwargs)
+        while (page := await self._run(next, pages, None)) is not None:
+            for record in page:
+                yield record
+
+    return call
+
+
 # ── the doors ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -200,6 +215,15 @@ class AsyncCollection(_Door, CollectionFacts):
     reembed = _collection(Collection.reembed)
     clone = _collection(Collection.clone)
     copy_to = _into_client(Collection.copy_to)
+    update_where = _awaited(Collection.update_where)
+    add_rows = _awaited(Collection.add_rows)
+    upsert_rows = _awaited(Collection.upsert_rows)
+    sync = _awaited(Collection.sync)
+    ids = _awaited(Collection.ids)
+    iter = _in_pages(Collection.iter)
+
+    def __aiter__(self) -> AsyncIterator[Record]:
+        return self.iter()
 
 
 class _Closing(_Door):

@@ -25,6 +25,7 @@ from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.evaluating import Evaluating
 from vermilion.facts import CollectionFacts
 from vermilion.following import following
+from vermilion.iterating import Iterating
 from vermilion.names import check_collection_metadata, check_collection_name, check_order
 from vermilion.records import (
     as_list,
@@ -50,8 +51,10 @@ from vermilion.results import (
     query_result,
     reported,
 )
+from vermilion.row_writing import RowWriting
 from vermilion.searching import Searching, naming, query_ids, selected
 from vermilion.sparse_embedder import SparseEmbedder
+from vermilion.syncing import Syncing
 from vermilion.types import (
     DataLoader,
     Effort,
@@ -67,7 +70,17 @@ from vermilion.where import parse
 from vermilion.writing import Writing
 
 
-class Collection(CollectionFacts, Writing, Searching, Evaluating, Reembedding, Remembering):
+class Collection(
+    CollectionFacts,
+    Writing,
+    RowWriting,
+    Syncing,
+    Iterating,
+    Searching,
+    Evaluating,
+    Reembedding,
+    Remembering,
+):
     """A named set of records: id, embedding, document, metadata, uri.
 
     What its properties tell is of the moment it was fetched.

@@ -23,15 +23,22 @@ class SparseEmbedder:
         self._indexes = {} if schema is None else _indexes(schema)
         self._built: dict[str, Any] = {}
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """Which field each sparse vector is made of, of those that are made."""
+        return {
+            key: config["source_key"]
+            for key, config in self._indexes.items()
+            if config.get("source_key") is not None and _form(config) is not None
+        }
+
     def filled(self, columns: Columns) -> Columns:
         """The columns, where every sparse field that has a source holds a vector of it.
 
         A field that is given stays as it is; a record without the source gets none.
         """
-        for key, config in self._indexes.items():
-            source = config.get("source_key")
-            if source is not None and _form(config) is not None:
-                columns = self._fill(columns, key, source)
+        for key, source in self.sources.items():
+            columns = self._fill(columns, key, source)
         return columns
 
     def query(self, key: str, texts: list[str]) -> SparseVectors:
