@@ -70,11 +70,25 @@ def cdp(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
-    arguments = parser.parse_args(argv)
+    arguments = _parsed(parser, argv)
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return WRONG_USE
     return _guarded(parser.prog, arguments.command, arguments)
+
+
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments, of which the file INF may stand behind flags, too.
+
+    argparse of Python 3.11 looks for an optional argument only before the first flag.
+    """
+    arguments, rest = parser.parse_known_args(argv)
+    late = rest == ["-"] or (len(rest) == 1 and not rest[0].startswith("-"))
+    if late and getattr(arguments, "inf", "") is None:
+        arguments.inf = rest[0]
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return arguments
 
 
 def make_parser() -> argparse.ArgumentParser:

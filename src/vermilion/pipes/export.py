@@ -95,9 +95,9 @@ def _export(arguments: argparse.Namespace, name: str, kind: str) -> None:
     meter = Meter("exported", quiet=arguments.quiet)
     with open_source(uri, arguments) as source:
         append = arguments.append or arguments.resume
-        begun = append and Path(name).exists() and Path(name).stat().st_size > 0
-        if arguments.resume and begun:
+        if arguments.resume and Path(name).exists():
             window = _resumed(Path(name), source, selection, window, features, kind)
+        begun = append and Path(name).exists() and Path(name).stat().st_size > 0
         rows = page_rows(source.info, options.wish(uri, arguments, "batch_size"))
         pages = source.pages(selection, columns, rows, window)
         described = arguments.with_config is not False and not begun

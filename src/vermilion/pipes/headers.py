@@ -31,7 +31,33 @@ def describe(info: CollectionInfo) -> Form:
         "metadata": info.metadata,
         "configuration": settings.write_configuration(info.configuration),
     }
-    return form if info.schema is None else {**form, "schema": info.schema}
+    schema = _own(info)
+    return form if schema is None else {**form, "schema": schema}
+
+
+def _own(info: CollectionInfo) -> Form | None:
+    """The schema, if it says anything that the configuration does not.
+
+    Servers of Chroma list every metadata key that they have seen, with what it has by default.
+    """
+    if info.schema is None:
+        return None
+    defaults = info.schema["defaults"]
+    keys = {
+        key: types
+        for key, types in info.schema["keys"].items()
+        if key.startswith("#") or any(types[kind] != defaults.get(kind) for kind in types)
+    }
+    own = {**info.schema, "keys": keys}
+    usual = schemas.schema_of(info.configuration)
+    return None if _portable(own) == _portable(usual) else own
+
+
+def _portable(form: Any) -> Any:
+    """The form without what depends on the machine."""
+    if not isinstance(form, dict):
+        return form
+    return {key: _portable(value) for key, value in form.items() if key != "num_threads"}
 
 
 def checked(form: object) -> Form:

@@ -56,7 +56,7 @@ def _read(client: Any, address: str, host: str) -> tuple[Page, list[str]]:
     for hidden in soup(["script", "style", "noscript", "template"]):
         hidden.decompose()
     title = soup.title.get_text(strip=True) if soup.title else None
-    text = soup.get_text("\n", strip=True)
+    text = (soup.body or soup).get_text("\n", strip=True)
     found = [urldefrag(urljoin(address, one["href"]))[0] for one in soup.find_all("a", href=True)]
     links = [
         one for one in found if urlsplit(one).scheme in ("http", "https")
