@@ -7,7 +7,8 @@ pip install chromadb-data-pipes==0.0.12 'numpy<2' 'pyarrow<18' 'click<8.2' jinja
     langchain_community
 
 Both pipelines move records of 384 dimensions with a document and metadata from one directory into
-another. Wall time, processor time of the two processes and the peak of the memory that they hold themselves:
+another. Wall time, processor time of the two processes and the peak of the memory that they hold
+themselves:
 pages of files that are mapped are the system's. Linux only.
 """
 
