@@ -15,6 +15,9 @@ from typing import Any
 import vermilion
 from vermilion import cli, sharing
 
+# The pipelines of Chroma's page on collections, as they stand there.
+PAGE = Path(__file__).parent.parent / "examples" / "collections" / "shell"
+
 Done = subprocess.CompletedProcess[str]
 Cdp = Callable[..., Done]
 
@@ -31,6 +34,11 @@ def shell(script: str, folder: Path, **variables: str) -> Done:
         ["bash", "-o", "pipefail", "-c", script],
         cwd=folder, capture_output=True, text=True, env=environment() | variables, timeout=120,
     )  # fmt: skip
+
+
+def of_the_page(name: str) -> str:
+    """A pipeline of the page."""
+    return (PAGE / name).read_text(encoding="utf-8")
 
 
 def run(*arguments: str, stdin: str = "") -> Done:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import vermilion
-from pipe_commands import Cdp, everything, filled, lines, records, row, run, shell
+from pipe_commands import Cdp, everything, filled, lines, of_the_page, records, row, run, shell
 
 
 @pytest.fixture
@@ -37,20 +37,10 @@ def found_in(folder: Path) -> set[Path]:
 
 # ── a collection goes through a pipe ─────────────────────────────────────────────────────────────
 
-# As on Chroma's page on collections, but for the server's name and port.
-PAGE = """
-cdp export "file://path/to_local_data/local_collection" | \\
-cdp import "http://127.0.0.1:{port}/remote_collection" --create
-"""
-PAGE_LOCAL = """
-cdp export "file://source_persist_dir/target_collection" | \\
-cdp import "file://target_persist_dir/target_collection" --create
-"""
-
 
 def test_the_second_pipeline_of_the_page_keeps_everything(tmp_path: Path) -> None:
     filled(tmp_path / "source_persist_dir", "target_collection")
-    done = shell(PAGE_LOCAL, tmp_path)
+    done = shell(of_the_page("18_copy_to_directory.sh"), tmp_path)
     assert done.returncode == 0, done.stderr
     before = everything(tmp_path / "source_persist_dir", "target_collection")
     assert everything(tmp_path / "target_persist_dir", "target_collection") == before

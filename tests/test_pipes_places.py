@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import vermilion
-from pipe_commands import Cdp, everything, filled, lines, records, row, run, shell
+from pipe_commands import Cdp, everything, filled, lines, of_the_page, records, row, run, shell
 from processes import running
-from vermilion.pipes import batches
+from vermilion.pipes import batches, files
 from vermilion.pipes.uri import CollectionUri, collection_uri, dataset_uri, redacted
 
 
@@ -314,19 +316,43 @@ def test_memory_does_not_grow_with_the_records(
     assert peak(8_000) < peak(1_000) + 400_000
 
 
-# ── servers ──────────────────────────────────────────────────────────────────────────────────────
+# ── what is told ──────────────────────────────────────────────────────────────────────────────────
 
-PAGE = """
-cdp export "file://path/to_local_data/local_collection" | \\
-cdp import "http://127.0.0.1:{port}/remote_collection" --create
-"""
+
+def test_a_terminal_is_shown_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for library in (None, sys.modules.get("tqdm")):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        monkeypatch.setattr(sys, "stdout", io.StringIO())
+        monkeypatch.setattr(files, "_LINE_EVERY", -1.0)
+        with monkeypatch.context() as patch:
+            if library is None:
+                patch.setitem(sys.modules, "tqdm", None)
+            meter = files.Meter("copied", total=3)
+            meter.advance(2)
+            meter.advance()
+            meter.finish(": 3 new")
+            shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
+        assert ("\rcopied 2 records" in shown) == (library is None)
+        assert shown.endswith("s: 3 new\n")
+        assert "copied 3 records in 0.0 s" in shown
+    quiet = files.Meter("copied", quiet=True)
+    quiet.advance(5)
+    quiet.finish()
+
+
+# ── servers ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_first_pipeline_of_the_page_keeps_everything(tmp_path: Path) -> None:
     filled(tmp_path / "path" / "to_local_data", "local_collection")
+    script = of_the_page("17_copy_to_server.sh")
     with running(tmp_path / "served") as server:
         there = f"http://127.0.0.1:{server.port}/remote_collection"
-        done = shell(PAGE.format(port=server.port), tmp_path)
+        done = shell(script.replace("remote_chromadb:port", f"127.0.0.1:{server.port}"), tmp_path)
         assert done.returncode == 0, done.stderr
         assert shell(f"cdp export {there} | wc -l", tmp_path).stdout.strip() == "7"
         back = shell(
