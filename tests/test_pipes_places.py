@@ -160,6 +160,16 @@ def test_a_collection_goes_through_every_kind_of_file(cdp: Cdp, tmp_path: Path, 
     assert after == before
 
 
+@pytest.mark.parametrize("name", ["f.jsonl.gz", "f.jsonl.zst", "f.parquet"])
+def test_damaged_files_are_named(cdp: Cdp, tmp_path: Path, name: str) -> None:
+    assert cdp("export", "file://src/qna", "--out", name).returncode == 0
+    whole = (tmp_path / name).read_bytes()
+    for wrong in (whole[: len(whole) // 2], b"x" * 100):
+        (tmp_path / name).write_bytes(wrong)
+        done = cdp("import", "file://dst/new", "--create", name)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+
+
 def test_tables_go_through_pipes(tmp_path: Path) -> None:
     filled(tmp_path / "src")
     done = shell(

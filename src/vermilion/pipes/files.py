@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from vermilion.pipes.lines import write_failure
 STANDARD = "-"
 FORMATS = ("record", "jsonl", "csv", "parquet")
 TABLES = ("csv", "parquet")
+_BLOCK = 1 << 17  # packed bytes that are read at once
 _LINE_EVERY = 0.5  # seconds, where stderr is a terminal
 
 
@@ -58,9 +60,57 @@ def _unpacked(name: str) -> Any:
     if name.endswith(".gz"):
         return gzip.open(name, "rb")
     if name.endswith(".zst"):
-        raw = open(name, "rb")  # noqa: SIM115  (the reader closes it)
-        return io.BufferedReader(need("zstandard").ZstdDecompressor().stream_reader(raw))
+        return io.BufferedReader(_Unpacked(name))
     return open(name, "rb")
+
+
+class _Unpacked(io.RawIOBase):
+    """A file of zstd frames, all of them whole; zstandard itself takes a cut for the end."""
+
+    def __init__(self, name: str) -> None:
+        self._file = open(name, "rb")  # noqa: SIM115  (closed with this)
+        self._new = need("zstandard").ZstdDecompressor().decompressobj
+        self._frame: Any = None
+        self._ready = b""
+
+    def readable(self) -> bool:
+        """See io."""
+        return True
+
+    def close(self) -> None:
+        """See io."""
+        self._file.close()
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        """See io. Raises EOFError when the file ends inside a frame."""
+        while not self._ready:
+            block = self._file.read(_BLOCK)
+            if not block:
+                if self._frame is not None:
+                    raise EOFError("it ends in the middle")
+                return 0
+            self._ready = self._unpack(block)
+        count = min(len(buffer), len(self._ready))
+        buffer[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
+
+    def _unpack(self, block: bytes) -> bytes:
+        out = b""
+        while block:
+            self._frame = self._frame or self._new()
+            out += self._frame.decompress(block)
+            block = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame = None
+        return out
+
+
+def packing_errors(name: str) -> tuple[type[Exception], ...]:
+    """What reading a packed file raises when it is damaged."""
+    usual = (EOFError, zlib.error, gzip.BadGzipFile)
+    return (*usual, need("zstandard").ZstdError) if name.endswith(".zst") else usual
 
 
 def writing(name: str, *, append: bool = False) -> BinaryIO:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from vermilion.errors import ArgumentValueError
-from vermilion.pipes.files import STANDARD, TABLES, format_of, reading
+from vermilion.errors import ArgumentValueError, InvalidArgumentError
+from vermilion.pipes.files import STANDARD, TABLES, format_of, packing_errors, reading
 from vermilion.pipes.lines import POLICIES, Faults, Features, Line, read
 
 
@@ -54,6 +54,8 @@ def records_in(
             yield tables.read(kind, stream, faults, features)
         else:
             yield read(stream, faults, features)
+    except packing_errors(name) as error:
+        raise InvalidArgumentError(f"{name} is damaged: {error}") from error
     finally:
         if name != STANDARD:
             stream.close()
