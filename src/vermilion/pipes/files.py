@@ -61,7 +61,7 @@ def _unpacked(name: str) -> Any:
         return gzip.open(name, "rb")
     if name.endswith(".zst"):
         return io.BufferedReader(_Unpacked(name))
-    return open(name, "rb")
+    return open(name, "rb", _BLOCK)
 
 
 class _Unpacked(io.RawIOBase):
