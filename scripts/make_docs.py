@@ -26,6 +26,7 @@ from vermilion.operators import (
     SHORTHANDS,
     Operator,
 )
+from vermilion.pipes.command import ROWS as PIPES
 from vermilion.server.settings import ServerSettings
 from vermilion.wire.table import OPERATIONS
 
@@ -104,6 +105,30 @@ def commands() -> str:
     return table(
         ["command", "does"], [(f"`vermilion {row.name}`", row.purpose) for row in cli.COMMANDS]
     )
+
+
+def pipes() -> str:
+    """For every command of the pipes a table of its arguments."""
+    rows = []
+    for row in PIPES:
+        parser = argparse.ArgumentParser(row[0])
+        row[2](parser)
+        rows += _arguments(row[0], row[1], parser)
+    return table(["command", "argument", "is"], rows)
+
+
+def _arguments(name: str, says: str, parser: argparse.ArgumentParser) -> list[tuple[str, str, str]]:
+    rows = [(f"**`{name}`**", "", f"**{says}**")]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for kind, inner in action.choices.items():
+                rows += _arguments(f"{name} {kind}", str(inner.description).rstrip("."), inner)
+        elif not isinstance(action, argparse._HelpAction):
+            flags = [f"`{one}`" for one in action.option_strings] or [f"`{action.metavar}`"]
+            told = "\\|".join(map(str, action.choices)) if action.choices else ""
+            told = f" `{told}`" if told else ""
+            rows.append(("", f"{', '.join(flags)}{told}", str(action.help).replace("|", "\\|")))
+    return rows
 
 
 def providers() -> str:
@@ -206,6 +231,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "parameters": ("configuration.md", parameters),
     "errors": ("errors.md", error_classes),
     "commands": ("cli.md", commands),
+    "pipes": ("pipes.md", pipes),
     "routes": ("http-api.md", routes),
     "server-settings": ("server.md", server_settings),
     "providers": ("embedding-functions.md", providers),

@@ -59,9 +59,16 @@ DOORS = """
     collection backups client servers admin aio
     data_loaders batches functions utils.embedding_functions distance_functions system
     api_types api_configuration compat
-    demo maintenance models cli __init__ __main__
+    demo maintenance models
 """
-READING_ORDER = f"{WORDS} {LOCAL} {REMOTE} {EMBEDDINGS} {SERVER} {DOORS}".split()
+PIPES = """
+    pipes.uri pipes.lines pipes.headers pipes.places pipes.files pipes.tables pipes.inputs
+    pipes.options pipes.functions pipes.batches pipes.writer pipes.export pipes.load
+    pipes.steps pipes.templates pipes.identify pipes.chunk pipes.meta pipes.clean pipes.embed
+    pipes.web pipes.documents pipes.datasets pipes.copying pipes.command pipes.completion
+"""
+TOP = "cli __init__ __main__"
+READING_ORDER = f"{WORDS} {LOCAL} {REMOTE} {EMBEDDINGS} {SERVER} {DOORS} {PIPES} {TOP}".split()
 # Families do not know each other.
 FAMILIES = ("local", "remote", "embeddings")
 # From outside a family only these of it are imported; the rest is its own business.

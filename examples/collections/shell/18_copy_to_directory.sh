@@ -1,0 +1,2 @@
+cdp export "file://source_persist_dir/target_collection" | \
+cdp import "file://target_persist_dir/target_collection" --create

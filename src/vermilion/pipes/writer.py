@@ -1,0 +1,108 @@
+"""Writes batches of rows into a collection, and embeds what came without a vector."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vermilion.embedder import Embedder
+from vermilion.engine import CollectionInfo, Engine, Selection
+from vermilion.errors import DimensionError, DuplicateIDError, InvalidArgumentError
+from vermilion.pipes.batches import Row
+from vermilion.records import Columns
+from vermilion.sparse_embedder import SparseEmbedder
+
+
+class Writer:
+    """One collection that is written to."""
+
+    # What of a batch an engine refuses; anything else ends the command whatever was asked for.
+    refusals = (InvalidArgumentError, DuplicateIDError)
+
+    def __init__(
+        self,
+        engine: Engine,
+        info: CollectionInfo,
+        embedder: Embedder,
+        *,
+        upsert: bool = False,
+        resume: bool = False,
+    ) -> None:
+        """With `resume`, rows whose id exists are left out before anything is embedded."""
+        self.info = info
+        self.upsert = upsert
+        self.written = 0
+        self.skipped = 0
+        self.most_rows = engine.max_batch_size()
+        self._engine = engine
+        self._embedder = embedder
+        self._sparse = SparseEmbedder(info.schema)
+        self._resume = resume
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def embeds(self) -> bool:
+        """Whether documents without an embedding get one."""
+        return self._embedder.has_function
+
+    def write(self, batch: list[Row]) -> None:
+        """One transaction."""
+        if self._resume:
+            batch = self._missing(batch)
+        if not batch:
+            return
+        columns = Columns(
+            [row.id for row in batch],
+            None,
+            [row.document for row in batch],
+            None,
+            [row.uri for row in batch] if any(row.uri for row in batch) else None,
+            [row.metadata for row in batch],
+        )
+        ready = self._sparse.filled(columns).batch(self._vectors(batch))
+        write = self._engine.upsert if self.upsert else self._engine.add
+        self._counts.update(vars(write(self.info.address, ready)))
+        self.written += len(batch)
+
+    def _missing(self, batch: list[Row]) -> list[Row]:
+        ids = [row.id for row in batch]
+        there = set(self._engine.get(self.info.address, Selection(ids)).ids)
+        self.skipped += len(there)
+        return [row for row in batch if row.id not in there]
+
+    def _vectors(self, batch: list[Row]) -> NDArray[np.float32]:
+        bare = [place for place, row in enumerate(batch) if row.vector is None]
+        if not bare:
+            return np.stack([row.vector for row in batch if row.vector is not None])
+        texts = Columns(
+            [batch[place].id for place in bare],
+            None,
+            [batch[place].document for place in bare],
+            None,
+            None,
+            None,
+        )
+        made = self._embedder.vectors(texts)
+        assert made is not None, "there are documents"
+        given = [row.vector for row in batch if row.vector is not None]
+        if given and len(given[0]) != made.shape[1]:
+            raise DimensionError(
+                f"the embeddings that came have {len(given[0])} dimensions, those of the "
+                f"embedding function {made.shape[1]}"
+            )
+        fresh = iter(made)
+        return np.stack([next(fresh) if row.vector is None else row.vector for row in batch])
+
+    def told(self) -> str:
+        """What became of the records; a server of Chroma does not tell."""
+        skipped = self._counts["skipped"] + self.skipped
+        parts = [
+            (self._counts["inserted"], "new"),
+            (self._counts["updated"], "changed"),
+            (self._counts["unchanged"], "as they were"),
+            (skipped, "there already"),
+        ]
+        told = [f"{count:,} {what}" for count, what in parts if count]
+        return f": {', '.join(told)}" if told else ""
