@@ -42,6 +42,11 @@ EMBEDDINGS = """
     embeddings.openai_like embeddings.sparse embeddings.bm25
     embeddings.providers embeddings.installed embeddings.lookup
 """
+MIGRATION = """
+    migration.pickles migration.pages migration.recovery migration.hnsw
+    migration.chroma_sqlite migration.chroma_catalogue migration.chroma_queue
+    migration.chroma_dir
+"""
 SERVER = """
     server.settings server.refusals server.tokens server.exchange server.observing server.guard
     server.limits server.docs_page server.pages server.cors server.app server.serving
@@ -55,7 +60,7 @@ DOORS = """
     api_types api_configuration compat
     demo maintenance cli __init__ __main__
 """
-READING_ORDER = f"{WORDS} {LOCAL} {REMOTE} {EMBEDDINGS} {SERVER} {DOORS}".split()
+READING_ORDER = f"{WORDS} {LOCAL} {REMOTE} {EMBEDDINGS} {MIGRATION} {SERVER} {DOORS}".split()
 # Families do not know each other.
 FAMILIES = ("local", "remote", "embeddings")
 # From outside a family only these of it are imported; the rest is its own business.
