@@ -46,6 +46,11 @@ EMBEDDINGS = """
     embeddings.google embeddings.openai_like embeddings.providers
     embeddings.installed embeddings.sparse_models embeddings.lookup
 """
+MIGRATION = """
+    migration.pickles migration.pages migration.recovery migration.hnsw
+    migration.chroma_sqlite migration.chroma_catalogue migration.chroma_queue
+    migration.chroma_dir
+"""
 SERVER = """
     server.settings server.refusals server.tokens server.exchange server.observing server.guard
     server.limits server.docs_page server.pages server.cors server.app server.serving
@@ -68,7 +73,9 @@ PIPES = """
     pipes.web pipes.documents pipes.datasets pipes.copying pipes.command pipes.completion
 """
 TOP = "cli __init__ __main__"
-READING_ORDER = f"{WORDS} {LOCAL} {REMOTE} {EMBEDDINGS} {SERVER} {DOORS} {PIPES} {TOP}".split()
+READING_ORDER = (
+    f"{WORDS} {LOCAL} {REMOTE} {EMBEDDINGS} {MIGRATION} {SERVER} {DOORS} {PIPES} {TOP}"
+).split()
 # Families do not know each other.
 FAMILIES = ("local", "remote", "embeddings")
 # From outside a family only these of it are imported; the rest is its own business.

@@ -1,0 +1,1 @@
+"""See `chroma_dir.open_chroma`, `moving.migrate` and `chroma_writer.write_chroma`."""
