@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.errors import DamagedError, InvalidArgumentError
+from vermilion.metadata import check_key, check_value
 from vermilion.migration.chroma_catalogue import (
     ChromaCollection,
     read_collections,
@@ -35,7 +36,6 @@ from vermilion.migration.chroma_catalogue import (
 from vermilion.migration.chroma_queue import Cells, Queue
 from vermilion.migration.chroma_sqlite import ChromaSqlite, is_chroma_directory
 from vermilion.migration.hnsw import HEADER, HnswFiles
-from vermilion.records import check_key, check_value
 from vermilion.types import Records
 
 __all__ = ["ChromaCollection", "ChromaDirectory", "Loss", "is_chroma_directory", "open_chroma"]

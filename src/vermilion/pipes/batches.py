@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.errors import DimensionError, InvalidArgumentError
+from vermilion.metadata import check_metadata
 from vermilion.pipes.lines import Faults, Line, Record
-from vermilion.records import check_finite, check_metadata, document_column, id_list, uri_column
+from vermilion.records import check_finite, document_column, id_list, uri_column
 
 # What is written at once: about so many bytes of records, and no more records than this.
 BATCH_BYTES = 8_000_000
