@@ -271,6 +271,8 @@ MISSING: dict[str, Callable[[Client, Collection], object]] = {
     "check": lambda client, notes: client.check(),
     "secure": lambda client, notes: notes.delete(ids=["a"], secure=True),
     "clear": lambda client, notes: notes.update(ids=["a"], clear=["documents"]),
+    "named": lambda client, notes: notes.delete(ids=["a"], report=True),
+    "new_only": lambda client, notes: notes.add(["a"], [[1, 2]], on_conflict="error"),
     "exact": lambda client, notes: notes.query(query_embeddings=[[1, 2]], exact=True),
     "recall": lambda client, notes: notes.query(query_embeddings=[[1, 2]], recall=0.9),
     "filters": lambda client, notes: notes.get(where={"n": {"$exists": True}}),
@@ -286,6 +288,18 @@ def test_what_only_our_servers_can_do_is_named(
     with pytest.raises(UnsupportedError, match=what):
         MISSING[what](client, notes)
     assert notes.get() == before
+
+
+def test_rows_pages_and_changes_by_filter(client: Client) -> None:
+    collection = client.create_collection("stepwise", embedding_function=None)
+    rows: list[dict[str, Any]] = [{"id": f"{n}", "embedding": [n, 1], "n": n} for n in range(7)]
+    collection.add_rows(rows, batch_size=3)
+    numbers = [(one.metadata or {})["n"] for one in collection.iter(batch_size=2)]
+    assert numbers == [*range(7)]
+    assert collection.update_where({"n": {"$gt": 4}}, set={"m": "x"}, unset=["n"]) == 2
+    assert collection.ids(where={"m": "x"}) == ["5", "6"]
+    assert collection.sync(rows[1:]).ids["deleted"] == ["0"]
+    assert collection.get(["5"])["metadatas"] == [{"n": 5}]
 
 
 def test_what_it_has_only_in_its_cloud(notes: Collection) -> None:

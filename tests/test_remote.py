@@ -216,8 +216,38 @@ def test_what_the_server_does_not_know_is_not_asked_of_it(plain: Engine) -> None
         lambda: plain.check(),
         lambda: plain.delete(address, ids("a"), secure=True),
         lambda: plain.update(address, cells("a", clear=frozenset({"documents"}))),
+        lambda: plain.add(address, rows("b"), new_only=True),
+        lambda: plain.add(address, rows("b"), named=True),
+        lambda: plain.upsert(address, rows("b"), named=True),
+        lambda: plain.update(address, rows("a"), named=True),
+        lambda: plain.delete(address, ids("a"), named=True),
+        lambda: plain.update_where(address, ids("a"), {"n": 1}, named=True),
     ):
         with pytest.raises(UnsupportedError, match="it is one of Chroma"):
             call()
     assert plain.count(address) == plain.count(address, ids("a b")) == 1
     assert plain.get_collection("things", *HERE).id == address.collection
+
+
+def test_pages_are_counted_where_keys_are_not_told(plain: Engine) -> None:
+    address = make(plain)
+    plain.add(address, numbered(7))
+    told, after = list[str](), None
+    while True:
+        page = plain.page(address, rows=3, after=after)
+        told += page.records.ids
+        if page.next is None:
+            break
+        after = page.next
+    assert told == [*"0123456"]
+
+
+def test_what_matches_is_changed_record_by_record_in_batches(plain: Engine) -> None:
+    address = make(plain)
+    for start in (0, 10):
+        plain.add(address, numbered(10, start, metadatas=[{"n": 1}] * 10))
+    plain.add(address, numbered(1, 20))
+    done = plain.update_where(address, where({"n": 1}), {"n": None, "m": 2})
+    assert done.updated == 20
+    found = plain.get(address, columns=("metadatas",)).metadatas
+    assert found == [{"m": 2}] * 20 + [None]

@@ -179,6 +179,10 @@ def test_sparse_vectors_stay_with_the_text_they_are_of(client: Client) -> None:
     assert after is not None
     assert after[0] == {**(before[0] or {}), "n": 1}
     assert len((after[1] or {})["sparse"].indices) == 2
+    bare = [{**one, "document": None} for one in changed]
+    assert collection.sync(bare).updated == 2
+    assert collection.get()["metadatas"] == [{"n": 1}, None]
+    assert collection.get()["documents"] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from vermilion.where import DOCUMENT, ID
 
 _CELLS: tuple[Column, ...] = ("documents", "uris", "metadatas")
 _VECTORS: tuple[Column, ...] = ("vectors",)
-_CLEARED = frozenset(("documents", "uris", "metadatas"))
 
 
 @dataclass(frozen=True)
@@ -118,15 +117,18 @@ class Syncing:
             vectors = {record.id: record.embedding for record in as_records(found)}
         rows = list(plan.new)
         for row, record in plan.changed:
-            row = replace(row, metadata=self._with_sparse(row, record))
+            row = replace(row, metadata=self._told_metadata(row, record))
             rows.append(replace(row, embedding=vectors[row.id]) if row.id in vectors else row)
         if rows:
-            batch = replace(self._row_batch(rows), clear=_CLEARED)
+            batch = replace(self._row_batch(rows), clear=_emptied(plan.changed))
             self._engine().upsert(self._info.address, batch)
 
-    def _with_sparse(self, row: Row, record: Record) -> dict[str, Any] | None:
-        """The row's metadata, with the sparse vectors whose text is what it was."""
-        before, after = record.metadata or {}, dict(row.metadata or {})
+    def _told_metadata(self, row: Row, record: Record) -> dict[str, Any] | None:
+        """The row's metadata, and None for keys that it does not have.
+
+        Sparse vectors whose text is what it was stay.
+        """
+        before, after = dict(record.metadata or {}), dict(row.metadata or {})
         for name, source in self._sparse.sources.items():
             texts = (
                 (row.document, record.document)
@@ -135,7 +137,9 @@ class Syncing:
             )
             if texts[0] == texts[1] and name in before:
                 after.setdefault(name, before[name])
-        return after or None
+            elif isinstance(texts[0], str):
+                before.pop(name, None)  # it is made anew
+        return {**dict.fromkeys(before), **after} or None
 
     def _delete_others(
         self, seen: set[str], scope: Selection, size: int, dry_run: bool
@@ -167,6 +171,15 @@ def _keeps_vector(row: Row, record: Record) -> bool:
     if row.document is None and record.document is None:
         return bool(row.uri == record.uri)
     return bool(row.document == record.document)
+
+
+def _emptied(changed: list[tuple[Row, Record]]) -> frozenset[str]:
+    """The columns in which a record has a cell and its row has none: only these are cleared."""
+    columns = {
+        "documents": any(row.document is None is not record.document for row, record in changed),
+        "uris": any(row.uri is None is not record.uri for row, record in changed),
+    }
+    return frozenset(name for name, is_emptied in columns.items() if is_emptied)
 
 
 def _form(metadata: dict[str, Any]) -> dict[str, str]:
