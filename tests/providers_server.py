@@ -186,6 +186,13 @@ def _sparse(text: str, told: bool) -> dict[str, Any]:
     return {**row, "labels": letters} if told else row
 
 
+def twelve_labs(call: Call, match: re.Match[str]) -> Any:
+    call.allow(call.headers.get("x-api-key"), KEY)
+    if call.body["input_type"] != "text":
+        raise Refused(400, "texts only")
+    return {"data": [{"embedding": vector(call.body["text"]["input_text"])}]}
+
+
 def bedrock(call: Call, match: re.Match[str]) -> Any:
     signed = r"AWS4-HMAC-SHA256 Credential=.+/bedrock/aws4_request, SignedHeaders=.+, Signature=.+"
     if not re.fullmatch(signed, call.headers.get("authorization", "")):
@@ -219,6 +226,8 @@ ROUTES: dict[str, tuple[str, str, Answer]] = {
     "huggingface_server": ("/tei/embed", "", listed("inputs", 32, (), keyed=False)),
     "roboflow": ("/roboflow", "/clip/embed_(text|image)", roboflow),
     "chroma-cloud-qwen": ("/qwen", "", qwen),
+    "openrouter": ("/router/api/v1", "/embeddings", openai(most=100)),
+    "twelvelabs": ("/twelve/v1.3/embed-v2", "", twelve_labs),
     "chroma-cloud-splade": ("/splade", "/embed_sparse", splade),
     "google_gemini": ("/gemini/v1beta", "/(models/[^/:]+):batchEmbedContents", gemini),
     "google_generative_ai": ("/genai/v1beta", "/(models/[^/:]+):embedContent", generative),

@@ -165,6 +165,11 @@ def test_nobody_inside_comes_in_by_the_front_door(name: str) -> None:
     assert "__init__" not in imports(name)
 
 
+@pytest.mark.parametrize("name", [one for one in READING_ORDER if one.startswith("server.")])
+def test_a_server_makes_no_function_that_a_client_names(name: str) -> None:
+    assert not {one for one in imports(name) if one.startswith("embeddings")}
+
+
 def test_files_stay_readable() -> None:
     long = {name: len(path.read_text("utf-8").splitlines()) for name, path in MODULES.items()}
     assert {name: lines for name, lines in long.items() if lines > 500} == {}

@@ -455,3 +455,13 @@ def test_another_configuration_of_the_same_function_is_told(client: Client) -> N
     ):
         client.get_collection("notes", embedding_function=Strict(3))
     assert client.get_collection("notes", embedding_function=Strict()).name == "notes"
+
+
+def test_a_distance_that_does_not_suit_the_new_vectors_is_told(client: Client) -> None:
+    class OnlyCosine(Letters):
+        def supported_spaces(self) -> Any:
+            return ["cosine"]
+
+    collection = notes(client)
+    with pytest.warns(UserWarning, match="The space l2 of collection notes is not supported"):
+        collection.reembed(OnlyCosine())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Self
@@ -60,6 +61,7 @@ class Reembedding(Copying, Following):
             if into is not None:
                 return self.clone(into, embedding_function=embedding_function)
             form = stored_form(embedding_function)
+            _warn_of_space(self._info, embedding_function)
         embedder = Embedder(embedding_function, None, self._loader, self._cache)
         _Work(self._engine(), self._info, embedder, form, progress).run()
         self._refresh(embedding_function)
@@ -186,6 +188,19 @@ class _Work:
                 f"Expected one vector for each of {len(rows)} inputs, got {len(vectors)}"
             )
         return vectors
+
+
+def _warn_of_space(info: CollectionInfo, function: Any) -> None:
+    """The distance of a collection stays, and may not be one that suits the new vectors."""
+    spaces = getattr(function, "supported_spaces", lambda: [info.configuration.hnsw.space])()
+    if info.configuration.hnsw.space not in spaces:
+        warnings.warn(
+            f"The space {info.configuration.hnsw.space} of collection {info.name} is not supported "
+            f"by the embedding function, which names {', '.join(spaces)}: clone the collection "
+            'with configuration={"hnsw": {"space": …}} and this function instead',
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _sources(records: Records) -> list[tuple[str, str | None, str | None]]:

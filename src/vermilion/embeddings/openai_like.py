@@ -283,3 +283,31 @@ PerplexityEmbeddingFunction = make_class(
         batch=512,
     )
 )
+
+# Chroma has no function of this name in Python; its Go client stores it.
+_ROUTER_EXTRAS = ("dimensions", "user", "encoding_format", "input_type", "provider")
+
+OpenRouterEmbeddingFunction = make_class(
+    Provider(
+        names=("openrouter",),
+        class_name="OpenRouterEmbeddingFunction",
+        title="OpenRouter",
+        parameters=(
+            model(),
+            KEY,
+            key_variable("OPENROUTER_API_KEY"),
+            Parameter("dimensions", kind="integer", if_set=True, fixed=True),
+            Parameter("user", if_set=True),
+            Parameter("encoding_format", if_set=True),
+            Parameter("input_type", if_set=True),
+            Parameter("provider", kind="object", if_set=True),
+        ),
+        base="https://openrouter.ai/api/v1",
+        path="/embeddings",
+        asks=openai_body(extras=_ROUTER_EXTRAS),
+        reads=by_index(),
+        batch=100,
+        leaves_out=("insecure",),
+        example={"model_name": "openai/text-embedding-3-small"},
+    )
+)

@@ -24,6 +24,7 @@ from vermilion.embeddings.openai_like import (
     MistralEmbeddingFunction,
     MorphEmbeddingFunction,
     OpenAIEmbeddingFunction,
+    OpenRouterEmbeddingFunction,
     PerplexityEmbeddingFunction,
     TogetherAIEmbeddingFunction,
     VoyageAIEmbeddingFunction,
@@ -352,6 +353,29 @@ RoboflowEmbeddingFunction = make_class(
     )
 )
 
+
+def _twelve_labs_body(values: Values, items: Items, query: bool) -> dict[str, Any]:
+    text = {"input_text": items[0]}
+    return {"input_type": "text", "model_name": values["model_name"], "text": text}
+
+
+# Chroma has no function of this name in Python; its Go client stores it.
+TwelveLabsEmbeddingFunction = make_class(
+    Provider(
+        names=("twelvelabs",),
+        class_name="TwelveLabsEmbeddingFunction",
+        title="Twelve Labs, of texts",
+        parameters=(KEY, model("marengo3.0"), key_variable("TWELVE_LABS_API_KEY")),
+        base="https://api.twelvelabs.io/v1.3/embed-v2",
+        path="",
+        auth=header("x-api-key"),
+        asks=_twelve_labs_body,
+        reads=lambda answer: [answer["data"][0]["embedding"]],
+        batch=1,
+        leaves_out=("insecure", "audio_embedding_option"),
+    )
+)
+
 # ── the table ────────────────────────────────────────────────────────────────────────────────────
 
 PROVIDERS = tuple(
@@ -377,6 +401,8 @@ PROVIDERS = tuple(
         BasetenEmbeddingFunction,
         PerplexityEmbeddingFunction,
         ChromaCloudQwenEmbeddingFunction,
+        OpenRouterEmbeddingFunction,
+        TwelveLabsEmbeddingFunction,
     )
 )
 SPARSE_PROVIDERS = (ChromaCloudSpladeEmbeddingFunction.provider,)

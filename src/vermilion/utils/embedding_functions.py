@@ -37,6 +37,7 @@ from vermilion.embeddings.openai_like import (
     MistralEmbeddingFunction,
     MorphEmbeddingFunction,
     OpenAIEmbeddingFunction,
+    OpenRouterEmbeddingFunction,
     PerplexityEmbeddingFunction,
     TogetherAIEmbeddingFunction,
     VoyageAIEmbeddingFunction,
@@ -51,6 +52,7 @@ from vermilion.embeddings.providers import (
     NomicEmbeddingFunction,
     OllamaEmbeddingFunction,
     RoboflowEmbeddingFunction,
+    TwelveLabsEmbeddingFunction,
 )
 from vermilion.embeddings.sparse import (
     SparseEmbeddingFunction,
@@ -101,6 +103,8 @@ __all__ = [
     "NomicEmbeddingFunction",
     "OllamaEmbeddingFunction",
     "RoboflowEmbeddingFunction",
+    "OpenRouterEmbeddingFunction",
+    "TwelveLabsEmbeddingFunction",
     "SparseEmbeddingFunction",
     "register_sparse_embedding_function",
     "sparse_known_embedding_functions",
