@@ -17,14 +17,8 @@ from vermilion import cli, errors
 from vermilion.configuration import PARAMETERS, Hnsw
 from vermilion.embeddings.hosted import Provider
 from vermilion.embeddings.providers import PROVIDERS
-from vermilion.operators import (
-    DOCUMENT_OPERATORS,
-    ID_OPERATORS,
-    OPERATORS,
-    SHORTHANDS,
-    Operator,
-)
 from vermilion.server.settings import ServerSettings
+from vermilion.where import DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, SHORTHANDS, Operator
 from vermilion.wire.table import OPERATIONS
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -214,7 +214,7 @@ class RemoteEngine:
             )
         if batch.clear:
             self._need("clear")
-        self._need("typed", metadata.beyond(batch.metadatas))
+        self._allow("typed", metadata.beyond(batch.metadatas))
         packed = limits.supports_base64_encoding
         return self._ask(verb(address, batch, report=True, packed=packed))
 
@@ -229,7 +229,7 @@ class RemoteEngine:
         """See Engine.delete."""
         if secure:
             self._need("secure")
-        self._need_filter(selection.filter)
+        self._allow_filter(selection.filter)
         if selection.filter is None and (not selection.ids or limit is not None):
             # Servers want a filter here: one without conditions matches everything.
             selection = Selection(selection.ids, And(()))
@@ -248,7 +248,7 @@ class RemoteEngine:
         """See Engine.get."""
         if order_by:
             self._need("order_by")
-        self._need_filter(selection.filter)
+        self._allow_filter(selection.filter)
         limit = None if limit is None else min(limit, U32)
         offset = None if offset is None else min(offset, U32)
         asked = records.Get(
@@ -290,7 +290,7 @@ class RemoteEngine:
             self._need("exact")
         elif effort != USUAL:
             self._need("recall")
-        self._need_filter(selection.filter)
+        self._allow_filter(selection.filter)
         asked = records.Query(
             address, vectors, min(k, U32), selection, effort, tuple(columns), typed=True
         )
@@ -301,7 +301,7 @@ class RemoteEngine:
         from vermilion.plans import DOCUMENT, SCORE, filter_of, leaves  # with many classes
 
         for search in searches:
-            self._need_filter(filter_of(search))
+            self._allow_filter(filter_of(search))
             if any(leaf.key == DOCUMENT for leaf in leaves(search.parts()[1])):
                 self._need("keywords")
         scored = [one.select(*one.parts()[4].keys, SCORE) for one in searches]
@@ -361,6 +361,19 @@ class RemoteEngine:
             return self._ask(ranked.CountSelected(address, selection))
         return len(self.get(address, selection))
 
+    # ── what a server of Chroma would not understand ─────────────────────────────────────────────
+
+    def _allow_filter(self, filter: Filter | None) -> None:
+        self._allow("filters", None if filter is None else beyond(filter))
+
+    def _allow(self, extension: str, used: str | None) -> None:
+        """Raises UnsupportedError where something is used that takes an extension it lacks."""
+        if used is not None and not self._can(extension):
+            raise UnsupportedError(
+                f"The server at {self._transport.target.url} cannot do {extension!r} ({used}): it "
+                "is one of Chroma, and only Vermilion's can"
+            )
+
     # ── the files ────────────────────────────────────────────────────────────────────────────────
 
     def check(self, deep: bool = False) -> list[Problem]:
@@ -403,17 +416,13 @@ class RemoteEngine:
         self._need(operation.route.path.rpartition("/")[2])
         return self._ask(operation)
 
-    def _need(self, what: str, why: str | None = "") -> None:
-        """Raises UnsupportedError unless the server can do this; None as the why needs nothing."""
-        if why is not None and not self._can(what):
+    def _need(self, what: str) -> None:
+        """Raises UnsupportedError unless the server can do this."""
+        if not self._can(what):
             raise UnsupportedError(
-                f"The server at {self._transport.target.url} cannot do {what!r}"
-                f"{f' ({why})' if why else ''}: it is one of Chroma, and only Vermilion's can"
+                f"The server at {self._transport.target.url} cannot do {what!r}: it is one of "
+                "Chroma, and only Vermilion's can"
             )
-
-    def _need_filter(self, filter: Filter | None) -> None:
-        """Raises UnsupportedError for a filter that the server would not understand."""
-        self._need("filters", None if filter is None else beyond(filter))
 
     def _can(self, what: str) -> bool:
         if self._extensions is None:
