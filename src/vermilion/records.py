@@ -20,7 +20,11 @@ from vermilion.errors import (
     DuplicateIDError,
     InvalidArgumentError,
 )
-from vermilion.metadata import encodable, metadata_column
+from vermilion.metadata import check_key as check_key
+from vermilion.metadata import check_metadata as check_metadata
+from vermilion.metadata import check_value as check_value
+from vermilion.metadata import encodable
+from vermilion.metadata import metadata_column as metadata_column
 from vermilion.operators import plain
 from vermilion.types import Mode
 

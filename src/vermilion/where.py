@@ -36,9 +36,9 @@ from vermilion.types import TYPE_KEY
 # What those who know filters know of their operators, too.
 __all__ = (
     "DOCUMENT", "DOCUMENT_OPERATORS", "ID", "ID_OPERATORS", "INT64", "MAX_DEPTH", "MAX_PATTERN",
-    "OPERATORS", "And", "Condition", "Filter", "Operator", "Or", "ascending", "beyond", "both",
-    "conditions", "expression", "kind", "negation", "parse", "parse_where", "parse_where_document",
-    "pattern", "plain",
+    "OPERATORS", "SHORTHANDS", "And", "Condition", "Filter", "Operator", "Or", "ascending",
+    "beyond", "both", "conditions", "expression", "kind", "negation", "parse", "parse_where",
+    "parse_where_document", "pattern", "plain",
 )  # fmt: skip
 
 DOCUMENT = "#document"

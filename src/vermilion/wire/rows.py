@@ -211,7 +211,7 @@ def columns_of(include: Collection[str]) -> tuple[Column, ...]:
     return tuple(column for column, name in NAMES.items() if name in include)
 
 
-def write_records(records: Records, include: list[str], *, typed: bool) -> Form:
+def write_records(records: Records, include: list[str], *, typed: bool = True) -> Form:
     """The columns of the records; those that were not asked for are null.
 
     `typed` has metadata as they are stored, see `metadata.write`.
@@ -238,7 +238,7 @@ def read_records(form: Form) -> Records:
     )
 
 
-def write_hits(hits: list[Hits], include: list[str], *, typed: bool) -> Form:
+def write_hits(hits: list[Hits], include: list[str], *, typed: bool = True) -> Form:
     """As `write_records`, with one inner list for each query."""
     form: Form = {"ids": [hit.records.ids for hit in hits]}
     for column, name in NAMES.items():
