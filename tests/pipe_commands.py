@@ -117,3 +117,8 @@ def everything(path: Path, name: str) -> dict[str, Any]:
             "metadata": collection.metadata,
             "configuration": collection.configuration_json,
         }
+
+
+def found_in(folder: Path) -> set[Path]:
+    """All files, but for those that SQLite has while it reads."""
+    return {path for path in folder.rglob("*") if not path.name.endswith(("-shm", "-wal"))}

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 import vermilion
-from pipe_commands import Cdp, everything, filled, lines, of_the_page, records, row, run, shell
+from pipe_commands import (
+    Cdp,
+    everything,
+    filled,
+    found_in,
+    lines,
+    of_the_page,
+    records,
+    row,
+    run,
+    shell,
+)
 
 
 @pytest.fixture
@@ -28,11 +39,6 @@ def count(path: Path, name: str) -> int:
 def names(path: Path) -> list[str]:
     with vermilion.PersistentClient(path) as client:
         return [one.name for one in client.list_collections()]
-
-
-def found_in(folder: Path) -> set[Path]:
-    """All files, but for those that SQLite has while it reads."""
-    return {path for path in folder.rglob("*") if not path.name.endswith(("-shm", "-wal"))}
 
 
 # ── a collection goes through a pipe ─────────────────────────────────────────────────────────────

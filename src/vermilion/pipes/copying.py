@@ -16,7 +16,8 @@ from vermilion.pipes.files import Meter, output
 from vermilion.pipes.inputs import add_quiet
 from vermilion.pipes.lines import Record, dumps, records_of
 from vermilion.pipes.load import create_collection
-from vermilion.pipes.places import Source, Window, open_door, open_source, page_rows
+from vermilion.pipes.places import Source, open_door, open_source, page_rows
+from vermilion.pipes.window import Window
 from vermilion.pipes.writer import Writer
 
 COPY = "Copy a collection into another database in one step"

@@ -24,7 +24,8 @@ from vermilion.pipes.files import (
 )
 from vermilion.pipes.inputs import add_quiet
 from vermilion.pipes.lines import COLLECTION, Features, Record, dumps, records_of
-from vermilion.pipes.places import Source, Window, open_source, page_rows
+from vermilion.pipes.places import Source, open_source, page_rows
+from vermilion.pipes.window import Window
 from vermilion.types import Records
 
 EXPORT = "Write the records of a collection as lines of JSON"

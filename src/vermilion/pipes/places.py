@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from vermilion import sharing
 from vermilion.engine import CollectionInfo, Column, Engine, Selection
 from vermilion.errors import ArgumentValueError, NotFoundError, UnsupportedError
 from vermilion.names import check_collection_name
 from vermilion.pipes.uri import PORT, CollectionUri
+from vermilion.pipes.window import Window, windowed
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Records
 
 CATALOGUE, CHROMA = "catalogue.db", "chroma.sqlite3"
@@ -39,13 +40,6 @@ class Door:
             return self.engine.get_collection(self.name, self.tenant, self.database)
         except NotFoundError:
             return None
-
-
-class Window(NamedTuple):
-    """Which of the selected records: all but the first `offset`, at most `limit`."""
-
-    offset: int = 0
-    limit: int | None = None
 
 
 class Source(Protocol):
@@ -190,28 +184,3 @@ def page_rows(info: CollectionInfo, asked: int | None) -> int:
     if asked is not None:
         return asked
     return max(200, min(5_000, PAGE_BYTES // (4 * (info.dimension or 256))))
-
-
-def windowed(pages: Iterator[Records], window: Window) -> Iterator[Records]:
-    """The pages without the records that are not in the window."""
-    offset, left = window
-    for page in pages:
-        if left == 0:
-            return
-        start = min(offset, len(page))
-        stop = len(page) if left is None else min(len(page), start + left)
-        offset -= start
-        if left is not None:
-            left -= stop - start
-        if stop > start:
-            yield page if stop - start == len(page) else _cut(page, slice(start, stop))
-
-
-def _cut(page: Records, rows: slice) -> Records:
-    return Records(
-        page.ids[rows],
-        None if page.vectors is None else page.vectors[rows],
-        None if page.documents is None else page.documents[rows],
-        None if page.uris is None else page.uris[rows],
-        None if page.metadatas is None else page.metadatas[rows],
-    )
