@@ -71,7 +71,9 @@ collection.add(ids=["1"], documents=["the whale"], metadatas=[{"year": 1851, "ge
 """
 
 
-@pytest.mark.parametrize("page", ["clients", "filters", "search", "configuration", "storage"])
+@pytest.mark.parametrize(
+    "page", ["clients", "filters", "search", "writing", "configuration", "storage"]
+)
 def test_the_code_of_the_guides_runs(page: str, tmp_path: Path) -> None:
     for block in BLOCK.findall(text(f"docs/{page}.md")):
         run(PRELUDE + block, tmp_path)
