@@ -465,3 +465,27 @@ def test_a_distance_that_does_not_suit_the_new_vectors_is_told(client: Client) -
     collection = notes(client)
     with pytest.warns(UserWarning, match="The space l2 of collection notes is not supported"):
         collection.reembed(OnlyCosine())
+
+
+# ── beside histories and records that expire ─────────────────────────────────────────────────────
+
+
+def test_a_history_begins_anew(local_client: Client) -> None:
+    collection = notes(local_client, configuration={"history": "1h"})
+    collection.update(ids=["0"], documents=["changed"])
+    collection.reembed(Letters())
+    assert len(collection.history()) <= 1
+    collection.update(ids=["1"], documents=["bbb"])
+    collection.undo()
+    found = collection.get("1", include=["embeddings"])["embeddings"].tolist()
+    assert found == [Letters()(["b text 1"])[0].tolist()]
+    assert local_client.check(deep=True) == []
+
+
+def test_records_that_have_expired_stand_in_nobodys_way(local_client: Client) -> None:
+    collection = notes(local_client, configuration={"ttl": {"field": "end"}})
+    collection.update(ids=["0"], metadatas=[{"end": 1}])
+    assert collection.count() == 2
+    collection.reembed(Letters())
+    assert sorted(collection.get()["ids"]) == ["1", "2"]
+    assert collection.fingerprint().name == "letters"

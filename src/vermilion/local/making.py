@@ -7,9 +7,12 @@ from abc import abstractmethod
 from contextlib import ExitStack
 from typing import Any, Protocol
 
+from vermilion.local import history
 from vermilion.local.indexer import Indexer
-from vermilion.local.snapshot import Head
+from vermilion.local.lives import Lives
+from vermilion.local.snapshot import Head, Snapshot
 from vermilion.local.store import Store
+from vermilion.local.transaction import Transaction
 from vermilion.switching import MOST_MISSING
 
 
@@ -33,6 +36,7 @@ class Making:
     """What `LocalCollection` inherits."""
 
     _place: Told
+    _lives: Lives
 
     @abstractmethod
     def _open(self) -> tuple[Store, Indexer] | None: ...
@@ -62,7 +66,8 @@ class Making:
                 transaction.set_maker(form)
             elif there is None:
                 return transaction.records(transaction.page_of_keys(MOST_MISSING)).ids
-            elif missing := transaction.replace_vectors(there, form):
+            elif missing := _replaced(transaction, there, form):
+                self._lives.bury(transaction, missing)  # what nobody sees any more
                 return missing
             # From now on the catalogue asks here: see Catalogue.dimension_changes.
             self._place.dimension_changes(head.dimension or 0, head.dimension or 0)
@@ -75,3 +80,17 @@ class Making:
         if opened is not None and self.made_with()[1] is not None:
             with opened[0].writing() as transaction:
                 transaction.set_maker(json.dumps(function, sort_keys=True))
+
+
+def _replaced(transaction: Transaction, staged: Snapshot, form: str) -> list[str]:
+    """Replaces all vectors; returns the ids that lack one.
+
+    A history that is kept begins anew: no moment before has vectors that compare with these.
+    """
+    kept = history.is_kept(transaction)
+    with history.untold(transaction.connection):
+        missing = transaction.replace_vectors(staged, form)
+    if kept and not missing:
+        history.keep(transaction, False)
+        history.keep(transaction, True)
+    return missing
