@@ -233,6 +233,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "provider-snippets": ("embedding-functions.md", snippets),
     "store-schema": ("storage.md", lambda: schema("store.sql")),
     "wordnet": ("benchmarks.md", lambda: result("compare-100k.md")),
+    "searches": ("benchmarks.md", lambda: result("search-100k.md")),
     "bible": ("benchmarks.md", lambda: result("compare-bible.md")),
     "catalogue-schema": ("storage.md", lambda: schema("catalogue.sql")),
 }

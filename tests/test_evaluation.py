@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from math import log2
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,3 +172,13 @@ def test_what_is_wrong_is_said(client: Client, arguments: Any, kind: Any, words:
     with pytest.raises(kind) as refusal:
         collection.evaluate(*arguments)
     assert words in str(refusal.value)
+
+
+def test_the_example_runs() -> None:
+    example = Path(__file__).parent.parent / "examples" / "quality.py"
+    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["3", "queries", "recall@3", "nDCG@3", "MRR@3"]
+    assert [line.split()[0] for line in lines[1:5]] == ["dense", "keyword", "hybrid", "reranked"]
+    assert lines[-2].startswith("cake")

@@ -282,3 +282,28 @@ def test_what_cannot_be_sent_is_refused_in_words(
     with pytest.raises(error) as refusal:
         attempt()
     assert anchor in str(refusal.value)
+
+
+# ── where it is wrong ────────────────────────────────────────────────────────────────────────────
+
+GOOD = {"$knn": {"query": [1.0]}}
+PLACES: list[tuple[dict[str, Any], str]] = [
+    ({"rank": {"$sum": [GOOD, {"$knn": {"query": [1.0], "limit": 0}}]}}, "rank.$sum[1].$knn.limit"),
+    ({"rank": {"$knn": {"query": []}}}, "rank.$knn.query"),
+    ({"rank": {"$knn": {"query": [1.0], "far": 1}}}, "rank.$knn"),
+    ({"rank": {"$div": {"left": GOOD, "right": {"$val": "x"}}}}, "rank.$div.right.$val"),
+    ({"rank": {"$exp": {"$max": [GOOD, {"$what": 1}]}}}, "rank.$exp.$max[1]"),
+    ({"rank": 5}, "rank"),
+    ({"filter": {"a": {"$what": 1}}}, "filter"),
+    ({"limit": {"limit": -1}}, "limit"),
+    ({"group_by": {"keys": ["a"], "aggregate": {"$min_k": {"keys": ["b"], "k": 0}}}}, "group_by"),
+    ({"select": {"keys": [5]}}, "select"),
+]
+
+
+@pytest.mark.parametrize(("form", "place"), PLACES, ids=[place for _, place in PLACES])
+def test_an_error_says_where_it_is(form: dict[str, Any], place: str) -> None:
+    with pytest.raises((ValueError, TypeError)) as refusal:
+        Search.from_dict(form)
+    assert str(refusal.value).endswith(f" (at {place})")
+    assert str(refusal.value).count("(at ") == 1

@@ -33,6 +33,7 @@ from vermilion.predicates import (
     Regex,
     Scalar,
     Where,
+    inside,
     one_entry,
     refuse_unknown,
     require_dict,
@@ -42,7 +43,7 @@ from vermilion.predicates import (
 __all__ = (
     "MAX_DEPTH", "And", "Contains", "Eq", "Form", "Gt", "Gte", "In", "K", "Key", "Lt", "Lte", "Ne",
     "Nin", "Not", "NotContains", "NotRegex", "Or", "Passes", "Regex", "Where", "key_name",
-    "key_names", "one_entry", "refuse_unknown", "require_dict", "type_name",
+    "inside", "key_names", "one_entry", "refuse_unknown", "require_dict", "type_name",
 )  # fmt: skip
 
 

@@ -6,11 +6,12 @@ said in one place, `vermilion.operators`. `keys` has the expressions that make t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from vermilion.errors import ArgumentTypeError, ArgumentValueError
+from vermilion.errors import ArgumentTypeError, ArgumentValueError, InvalidArgumentError
 from vermilion.operators import DOCUMENT_OPERATORS, OPERATORS, SHORTHANDS
 from vermilion.types import TYPE_KEY
 from vermilion.where import DOCUMENT
@@ -49,6 +50,19 @@ def refuse_unknown(form: Form, noun: str, allowed: Iterable[str]) -> None:
         raise ArgumentValueError(
             f"Unexpected keys in {noun} dict: {unknown}; allowed are {sorted(allowed)}"
         )
+
+
+@contextmanager
+def inside(step: str) -> Iterator[None]:
+    """Errors about a part of a form end with where it is, such as "(at rank.$sum[1].$knn)"."""
+    try:
+        yield
+    except InvalidArgumentError as error:
+        place, said = getattr(error, "place", ("", str(error)))
+        path = step + ("." if place and not place.startswith("[") else "") + place
+        error.place = path, said  # type: ignore[attr-defined]
+        error.args = (f"{said} (at {path})",)
+        raise
 
 
 # ── filters ──────────────────────────────────────────────────────────────────────────────────────

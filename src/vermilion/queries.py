@@ -22,6 +22,9 @@ EMBEDDING, DOCUMENT = Key.EMBEDDING.name, Key.DOCUMENT.name
 # A search in words and meaning looks at so many neighbours of each kind, or three times as many as
 # are wanted: what only one of them finds can still come first.
 NEIGHBOURS = 50
+# How much less a later place counts, the smaller the more. Rrf's usual 60 is for many long lists;
+# of two, a small one finds more, by names, by words and by sentences (docs/search.md).
+FUSION_K = 3
 # The rank of what one of the two has not found: so far behind that it counts for nothing.
 NOWHERE = 1_000_000
 # What a search for a text shows.
@@ -55,7 +58,7 @@ def free_text(
     else:
         limit = max(NEIGHBOURS, 3 * n_results)
         both = ((query, EMBEDDING), (text, DOCUMENT))
-        rank = Rrf([Knn(*one, limit, NOWHERE, return_rank=True) for one in both])
+        rank = Rrf([Knn(*one, limit, NOWHERE, return_rank=True) for one in both], FUSION_K)
     return Search(where, rank).limit(n_results)
 
 

@@ -16,11 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vermilion.errors import ArgumentTypeError, ArgumentValueError
+from vermilion.errors import ArgumentTypeError, ArgumentValueError, InvalidArgumentError
 from vermilion.keys import (
     MAX_DEPTH,
     Form,
     Key,
+    inside,
     key_name,
     one_entry,
     refuse_unknown,
@@ -406,7 +407,8 @@ def _read(form: object, depth: int) -> Rank:
     operator, operand = one_entry(require_dict(form, "Rank"), "Rank dict", "operator")
     if operator not in _READERS:
         raise ArgumentValueError(f"Unknown rank operator: {operator}; allowed are {[*_READERS]}")
-    return _READERS[operator](operand, depth - 1)
+    with inside(operator):
+        return _READERS[operator](operand, depth - 1)
 
 
 def _read_val(operand: Any, depth: int) -> Rank:
@@ -419,7 +421,13 @@ def _read_knn(operand: object, depth: int) -> Rank:
     if "query" not in operand:
         raise ArgumentValueError("$knn requires 'query' field")
     refuse_unknown(operand, "$knn", ("query", "key", "limit", "default", "return_rank"))
-    return Knn(**operand)
+    try:
+        return Knn(**operand)
+    except InvalidArgumentError:
+        for name, value in operand.items():
+            with inside(name):  # the first that is wrong by itself
+                Knn(**{"query": "", name: value})
+        raise
 
 
 def _read_several(kind: _Several) -> Callable[[Any, int], Rank]:
@@ -428,7 +436,10 @@ def _read_several(kind: _Several) -> Callable[[Any, int], Rank]:
             raise ArgumentTypeError(f"{kind.operator} requires a list, got {type_name(operand)}")
         if not operand:
             raise ArgumentValueError(f"{kind.operator} requires at least one rank, got 0")
-        ranks = [_read(form, depth) for form in operand]
+        ranks = []
+        for place, form in enumerate(operand):
+            with inside(f"[{place}]"):
+                ranks.append(_read(form, depth))
         # Chroma's JavaScript client fuses a single rank into a sum of one.
         return ranks[0] if len(ranks) == 1 else kind(_flat(ranks, kind))
 
@@ -448,7 +459,11 @@ def _read_pair(kind: type[Sub] | type[Div]) -> Callable[[Any, int], Rank]:
         if not {"left", "right"} <= operand.keys():
             raise ArgumentValueError(f"{kind.operator} requires 'left' and 'right' fields")
         refuse_unknown(operand, kind.operator, ("left", "right"))
-        return kind(_read(operand["left"], depth), _read(operand["right"], depth))
+        sides = []
+        for name in ("left", "right"):
+            with inside(name):
+                sides.append(_read(operand[name], depth))
+        return kind(*sides)
 
     return read
 

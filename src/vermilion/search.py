@@ -9,7 +9,7 @@ all of their names are here as well, as in Chroma.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,6 +34,7 @@ from vermilion.keys import (
     Or,
     Regex,
     Where,
+    inside,
     key_name,
     key_names,
     one_entry,
@@ -335,8 +336,13 @@ class Search:
         """Returns the search that `to_dict` wrote; parts may be missing, and the filter {}."""
         parts = ("filter", "rank", "group_by", "limit", "select")
         refuse_unknown(require_dict(form, "Search"), "Search", parts)
-        where, rank, group_by, limit, select = map(form.get, parts)
-        return cls(where or None, rank, group_by, limit, select)
+        readers: tuple[Callable[[object], Any], ...]
+        readers = (_as_filter, _as_rank, _as_group_by, _as_limit, _as_select)
+        read: list[Any] = []
+        for name, reader in zip(parts, readers, strict=True):
+            with inside(name):
+                read.append(reader(form.get(name)))
+        return cls(*read)
 
 
 def _changed(search: Search, **parts: Any) -> Search:
@@ -353,6 +359,10 @@ def _as_where(where: object) -> Where | None:
     if isinstance(where, dict):
         return Where.from_dict(where)
     raise ArgumentTypeError(f"where must be a Where object, dict, or None, got {type_name(where)}")
+
+
+def _as_filter(form: object) -> Where | None:
+    return _as_where(form or None)
 
 
 def _as_rank(rank: object) -> Rank | None:

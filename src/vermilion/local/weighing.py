@@ -118,25 +118,46 @@ def _most(
     weigh: Weigh,
 ) -> Nearest:
     """The k slots with the greatest sums of weights."""
-    all_slots, all_weights = [], []
+    sums = np.zeros(len(allowed))
+    touching, positive = [], True
     for term in sorted(terms):
         found = list(lists(term))
         if found:
-            slots = np.concatenate([slots for slots, _ in found])
-            all_slots.append(slots)
-            all_weights.append(weigh(term, slots, np.concatenate([some for _, some in found])))
-    if not all_slots:
-        return _NOBODY
-    slots, weights = np.concatenate(all_slots), np.concatenate(all_weights)
-    sums = np.bincount(slots, weights, len(allowed))
-    touched = np.zeros(len(allowed), np.bool_)
-    touched[slots] = True
-    candidates = np.flatnonzero(touched & allowed)
-    with np.errstate(over="ignore"):
+            slots = _joined([slots for slots, _ in found])
+            weights = weigh(term, slots, _joined([some for _, some in found]))
+            _add(sums, slots, weights)
+            touching.append(slots)
+            positive &= bool(weights.min() > 0)
+    chosen = allowed & (sums > 0 if positive else _marked(touching, len(allowed)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.count_nonzero(chosen) > k:
+            far = np.where(chosen, 1 - sums, np.inf).astype(np.float32)
+            chosen &= far <= np.partition(far, k - 1)[k - 1]
+        candidates = np.flatnonzero(chosen)
         far = (1 - sums[candidates]).astype(np.float32)
-    if len(far) > k:
-        last = np.partition(far, k - 1)[k - 1]
-        near = far <= last
-        candidates, far = candidates[near], far[near]
     order = np.lexsort((moment.view.keys[candidates], far))[:k]
     return Nearest(candidates[order], far[order])
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _add(sums: Weights, slots: Slots, weights: Weights) -> None:
+    """Adds the weights of one term, which has a slot once."""
+    if len(slots) * FEW < len(sums):
+        sums[slots] += weights
+    else:
+        sums += np.bincount(slots, weights, len(sums))
+
+
+# Adding to single places takes this many times as long for each as adding two arrays.
+FEW = 4
+
+
+def _marked(parts: list[Slots], length: int) -> Mask:
+    """Which slots these are; where weights may cancel each other out, sums do not tell."""
+    marked = np.zeros(length, np.bool_)
+    for slots in parts:
+        marked[slots] = True
+    return marked
