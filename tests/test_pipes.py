@@ -228,7 +228,7 @@ WRONG = {
     "id": (row("", (1.0, 2.0)), "Empty ID"),
     "number": (row(5, (1.0, 2.0)), "Expected ID to be a str, got 5"),  # type: ignore[arg-type]  # the point
     "metadata": (row("x", metadata=[1]), "Expected metadata to be a dict"),
-    "value": (row("x", metadata={"a": {"b": 1}}), "Expected metadata value to be"),
+    "key": (row("x", metadata={"": 1}), "Metadata key cannot be empty"),
     "document": (row("x", text_chunk=7), "Expected document to be a str"),
     "nothing": (row("x", None), "there is neither an embedding nor a document"),
 }

@@ -83,7 +83,9 @@ def open_source(uri: CollectionUri, flags: Any = None) -> Iterator[Source]:
     """The collection that is there. Raises NotFoundError; nothing is ever made."""
     directory, name = _place(uri, flags)
     if directory is not None and holds_chroma(directory):
-        with _of_chroma(directory, uri, name) as source:
+        from vermilion.pipes.chroma import chroma_source  # few directories are Chroma's
+
+        with chroma_source(directory, uri, name) as source:
             yield source
         return
     with open_door(uri, flags) as door:
@@ -165,15 +167,6 @@ def _server(uri: CollectionUri) -> Engine:
 
     url = server_url(f"{uri.base}/", PORT, ssl=False)  # the URI has its own port and scheme
     return RemoteEngine(Threaded(Target(url, headers=uri.headers, timeout=TIMEOUT)))
-
-
-# ── directories of Chroma's ──────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def _of_chroma(directory: Path, uri: CollectionUri, name: str) -> Iterator[Source]:
-    raise UnsupportedError(f"{directory} holds a database of Chroma, for which there is no reader")
-    yield
 
 
 # ── pages ───────────────────────────────────────────────────────────────────────────────────

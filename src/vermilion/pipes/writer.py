@@ -14,6 +14,9 @@ from vermilion.pipes.batches import Row
 from vermilion.records import Columns
 from vermilion.sparse_embedder import SparseEmbedder
 
+# What a write tells, in numbers of records.
+COUNTED = ("inserted", "updated", "unchanged", "skipped")
+
 
 class Writer:
     """One collection that is written to."""
@@ -54,16 +57,17 @@ class Writer:
         if not batch:
             return
         columns = Columns(
-            [row.id for row in batch],
-            None,
-            [row.document for row in batch],
-            None,
-            [row.uri for row in batch] if any(row.uri for row in batch) else None,
-            [row.metadata for row in batch],
+            ids=[row.id for row in batch],
+            vectors=None,
+            documents=[row.document for row in batch],
+            images=None,
+            uris=[row.uri for row in batch] if any(row.uri for row in batch) else None,
+            metadatas=[row.metadata for row in batch],
         )
         ready = self._sparse.filled(columns).batch(self._vectors(batch))
         write = self._engine.upsert if self.upsert else self._engine.add
-        self._counts.update(vars(write(self.info.address, ready)))
+        done = write(self.info.address, ready)
+        self._counts.update({kind: getattr(done, kind) for kind in COUNTED})
         self.written += len(batch)
 
     def _missing(self, batch: list[Row]) -> list[Row]:
@@ -77,12 +81,12 @@ class Writer:
         if not bare:
             return np.stack([row.vector for row in batch if row.vector is not None])
         texts = Columns(
-            [batch[place].id for place in bare],
-            None,
-            [batch[place].document for place in bare],
-            None,
-            None,
-            None,
+            ids=[batch[place].id for place in bare],
+            vectors=None,
+            documents=[batch[place].document for place in bare],
+            images=None,
+            uris=None,
+            metadatas=None,
         )
         made = self._embedder.vectors(texts)
         assert made is not None, "there are documents"
