@@ -18,7 +18,7 @@ import pytest
 
 import vermilion
 from chroma_directories import RELEASES, rows_of, unpack
-from served import Served
+from processes import running
 from test_chroma_directories import fingerprint
 from vermilion.cli import main
 from vermilion.errors import StorageError
@@ -176,19 +176,14 @@ def test_damage_is_reported_and_the_rest_arrives(
     assert counts[EVERYTHING]["rows"] + counts[EVERYTHING]["lost"] == 43
 
 
-def test_from_a_server_and_to_a_server(tmp_path: Path, server: Served) -> None:
+def test_from_a_server_and_to_a_server(tmp_path: Path) -> None:
     source, told = unpack("1.5.9", tmp_path)
     there = ["--tenant", "acme", "--tenant", "default_tenant"]
-    assert main(["migrate", str(source), server.url]) == 0
-    assert main(["migrate", server.url, str(tmp_path / "back"), *there]) == 0
+    with running(tmp_path / "served") as server:
+        assert main(["migrate", str(source), server.url]) == 0
+        assert main(["migrate", server.url, str(tmp_path / "back"), *there]) == 0
     for title, one in told.items():
         compare(rows_in(tmp_path / "back", title), rows_of(one))
-
-
-@pytest.fixture
-def server() -> Iterator[Served]:
-    with Served() as served:
-        yield served
 
 
 def test_opening_a_directory_of_chroma_by_mistake(tmp_path: Path) -> None:
