@@ -5,6 +5,8 @@
 Each release is installed from the package index into a venv of its own under FOLDER (Python 3.11),
 fills a directory, and is then opened anew to tell all it holds. Both become one archive,
 tests/data/chroma/RELEASE.tar.gz: `data/` and `expected.json`. The tests only read the archives.
+Of the newest release comes, besides, how it says that it made its tables: a directory that it is
+to open has to say the same (src/vermilion/migration/chroma_tables.json).
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,9 @@ RELEASES = {
     "1.0.20": [],
     "1.5.9": [],
 }
-TARGET = Path(__file__).parent.parent / "tests" / "data" / "chroma"
+ROOT = Path(__file__).parent.parent
+TARGET = ROOT / "tests" / "data" / "chroma"
+TABLES = ROOT / "src" / "vermilion" / "migration" / "chroma_tables.json"
 PLACES = [("default_tenant", "default_database"), ("acme", "books"), ("acme", "films")]
 
 
@@ -48,7 +54,18 @@ def main(folder: Path, releases: list[str]) -> None:
         with tarfile.open(archive, "w:gz", compresslevel=9) as tar:
             for name in ("data", "expected.json"):
                 tar.add(work / name, name, filter=anonymous)
+        if release == list(RELEASES)[-1]:
+            keep_tables(work / "data" / "chroma.sqlite3")
         print(f"{archive.name}: {archive.stat().st_size:,} bytes")
+
+
+def keep_tables(file: Path) -> None:
+    """Writes down the table of migrations, in the order in which they were made."""
+    with closing(sqlite3.connect(file)) as connection:
+        rows = connection.execute(
+            "select dir, version, filename, sql from migrations order by rowid"
+        ).fetchall()
+    TABLES.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def installed(venv: Path, release: str) -> str:

@@ -49,7 +49,8 @@ EMBEDDINGS = """
 MIGRATION = """
     migration.pickles migration.pages migration.recovery migration.hnsw
     migration.chroma_sqlite migration.chroma_catalogue migration.chroma_queue
-    migration.chroma_dir
+    migration.chroma_dir migration.places migration.moving
+    migration.chroma_writer migration.command
 """
 SERVER = """
     server.settings server.refusals server.tokens server.exchange server.observing server.guard

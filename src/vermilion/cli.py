@@ -15,6 +15,7 @@ from typing import NamedTuple, NoReturn
 
 from vermilion import backups, demo, maintenance, models
 from vermilion.errors import VermilionError
+from vermilion.migration import command as migration
 from vermilion.pipes import command as pipes
 from vermilion.pipes import completion
 from vermilion.pipes.uri import redacted
@@ -52,6 +53,7 @@ COMMANDS = (
     Command("backup", backups.BACKUP, backups.add_backup_arguments, backups.backup),
     Command("backups", backups.BACKUPS, backups.add_backups_arguments, backups.backups),
     Command("restore", backups.RESTORE, backups.add_restore_arguments, backups.restore),
+    Command("migrate", migration.PURPOSE, migration.add_arguments, migration.run),
     *(Command(*row) for row in pipes.ROWS),
 )
 

@@ -477,7 +477,7 @@ def _warn_of_chroma(path: Path) -> None:
     if (path / "chroma.sqlite3").exists():
         warnings.warn(
             f"{path} also holds a database of Chroma (chroma.sqlite3), which is left alone: "
-            "its collections are not visible here",
+            "its collections are not visible here; `vermilion migrate` brings them",
             UserWarning,
             stacklevel=3,
         )

@@ -112,6 +112,12 @@ def _directory(path: str | os.PathLike[str]) -> Path:
     directory = Path(os.path.realpath(text))
     if directory.exists() and not directory.is_dir():
         raise StorageError(f"{directory} is a file, not a directory: File exists")
+    theirs = directory / "chroma.sqlite3"
+    if theirs.exists() and theirs.stat().st_size and not (directory / "catalogue.db").exists():
+        raise StorageError(
+            f"{directory} is a directory of Chroma, and stays one: bring what it holds into a new "
+            f"directory by `vermilion migrate {directory} NEW_DIRECTORY`, and open that one"
+        )
     return directory
 
 

@@ -55,6 +55,10 @@ class Keeping:
                 self._adopt(made, lambda draft: copy_collection(store, folder, draft))
         return self._with_dimension(made)
 
+    def every_database(self) -> list[tuple[str, str]]:
+        """The tenant and the name of every database."""
+        return self._catalogue.every_database()
+
     # ── backups ──────────────────────────────────────────────────────────────────────────────────
 
     def back_up(self, target: Path, keep: int | None = None) -> BackupPoint:

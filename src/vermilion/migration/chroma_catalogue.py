@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vermilion.configuration import PARAMETERS, Configuration, for_new_collection
 from vermilion.errors import InvalidArgumentError
 from vermilion.migration.chroma_sqlite import ChromaSqlite
+from vermilion.migration.hnsw import IDS, HnswFiles, dimension_of
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT
 from vermilion.wire.schemas import schema_of
 
@@ -60,7 +61,49 @@ def read_collections(source: ChromaSqlite) -> list[ChromaCollection]:
     found = [_collection(source, row, segments) for row in _collection_rows(source)]
     known = {one.id for one in found}
     lost = {id for id in segments if id not in known}
-    return found + [_nameless(source, id, segments[id]) for id in sorted(lost)]
+    found += [_nameless(source, id, segments[id]) for id in sorted(lost)]
+    used = {id for scopes in segments.values() for id in scopes.values()}
+    return [_with_index(source, one, used) for one in found] + _orphans(source, used)
+
+
+def _with_index(source: ChromaSqlite, one: ChromaCollection, used: set[str]) -> ChromaCollection:
+    """The collection with the index that it must have had, where the catalogue has lost it."""
+    if one.vector_segment is not None or one.metadata_segment is None:
+        return one
+    folder, dimension = _index_of(source, one.metadata_segment, used)
+    notes = (*one.notes, "the catalogue has lost its index; the one with the same ids is taken")
+    return replace(one, vector_segment=folder, dimension=one.dimension or dimension, notes=notes)
+
+
+def _orphans(source: ChromaSqlite, known: set[str]) -> list[ChromaCollection]:
+    """Collections of the records whose segments the catalogue has lost, each with its index."""
+    rows = source.rows("select distinct segment_id from embeddings")
+    found = []
+    for segment in sorted({str(id) for (id,) in rows} - known):
+        folder, dimension = _index_of(source, segment, known)
+        notes = ("records that the catalogue has lost; so are their name and configuration",)
+        found.append(
+            ChromaCollection(
+                segment, DEFAULT_TENANT, DEFAULT_DATABASE, f"lost-{segment}", None,
+                Configuration(), None, dimension, segment, folder, notes,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _index_of(source: ChromaSqlite, segment: str, known: set[str]) -> tuple[str | None, int | None]:
+    """The folder, and the dimension, of the index that has most ids of a segment."""
+    rows = source.rows("select embedding_id from embeddings where segment_id = ?", (segment,))
+    ids = {str(id) for (id,) in rows}
+    best: tuple[int, str | None, int | None] = (0, None, None)
+    for path in sorted(source.directory.glob(f"*/{IDS}")):
+        folder = path.parent
+        if folder.name not in known:
+            labels = HnswFiles(folder, 0, 2, cosine=False).labels
+            common = len(ids & labels.keys())
+            if common > max(best[0], len(labels) // 2):
+                best = (common, folder.name, dimension_of(folder))
+    return best[1:]
 
 
 def _collection_rows(source: ChromaSqlite) -> Iterator[tuple[Any, ...]]:

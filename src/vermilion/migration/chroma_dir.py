@@ -18,7 +18,7 @@ vector and its length, and what was given comes back to within the rounding of f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,9 +33,10 @@ from vermilion.migration.chroma_catalogue import (
     read_databases,
     scalar,
 )
-from vermilion.migration.chroma_queue import Cells, Queue
+from vermilion.migration.chroma_queue import DOCUMENT, URI, Cells, Queue
 from vermilion.migration.chroma_sqlite import ChromaSqlite, is_chroma_directory
-from vermilion.migration.hnsw import HEADER, HnswFiles
+from vermilion.migration.hnsw import HnswFiles, dimension_of
+from vermilion.migration.recovery import KEYS
 from vermilion.types import Records
 
 __all__ = ["ChromaCollection", "ChromaDirectory", "Loss", "is_chroma_directory", "open_chroma"]
@@ -95,13 +96,30 @@ class ChromaDirectory:
         """Whether chroma.sqlite3 had to be read page by page."""
         return self._source.recovered is not None
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether rows with documents and metadata may be lost."""
+        recovered = self._source.recovered
+        parts = {"embedding_metadata", "embedding_metadata_array", "embeddings"}
+        if not self._source.has("embedding_metadata_array"):
+            parts.remove("embedding_metadata_array")
+        return recovered is not None and bool(recovered.broken and parts & recovered.tables)
+
     def databases(self) -> list[tuple[str, str]]:
         """Every database, as tenant and name."""
         return read_databases(self._source)
 
     def collections(self) -> list[ChromaCollection]:
-        """Every collection in the order of creation."""
-        return read_collections(self._source)
+        """Every collection in the order of creation, each with a name of its own."""
+        found: list[ChromaCollection] = []
+        taken: set[str] = set()
+        for one in read_collections(self._source):
+            if one.title in taken:
+                notes = (*one.notes, f"another one is called {one.name}, too")
+                one = replace(one, name=f"{one.name}-{one.id}", notes=notes)
+            taken.add(one.title)
+            found.append(one)
+        return found
 
     def count(self, collection: ChromaCollection) -> int:
         """How many records the metadata segment has; the queue may change that."""
@@ -211,19 +229,26 @@ class _Reader:
         self._collection = collection
         self._queue = Queue(source, collection.id)
         self._index = self._open_index()
-        saved = self._max_seq(collection.vector_segment)
-        if saved is None:
-            saved = (self._index.max_seq_id if self._index is not None else None) or 0
+        saved = self._saved_at()
         self._saved = saved
-        there = self._index if self._index is not None else frozenset[str]()
-        self._after = self._queue.vectors_after(saved, there)
         self._before = self._queue.vectors_before(saved)
+        there: Any = self._before if self._index is None else self._index
+        sure = not owner.damaged and (not saved or (self._index is not None and self._index.whole))
+        self._after = self._queue.vectors_after(saved, there, sure=sure)
         self._queued = {seq for seq, *_ in self._queue.steps}
+        self._incomplete = owner.incomplete and collection.metadata_segment is not None
+        if self._incomplete:
+            owner.note(collection, "some of its records, documents and metadata may be lost")
         merged = self._max_seq(collection.metadata_segment) or 0
         self._pending = self._queue.steps_after(merged)
         self._whole = self._queue.steps_after(-1) if owner.damaged else {}
         if saved and self._index is None and collection.vector_segment is not None:
             owner.note(collection, "the folder of its index is missing")
+        if collection.metadata_segment is None:
+            what = (
+                "the catalogue has lost its records: only what the queue has comes out as its own"
+            )
+            owner.note(collection, what)
 
     def _open_index(self) -> HnswFiles | None:
         collection = self._collection
@@ -234,13 +259,25 @@ class _Reader:
             return None
         dimension = collection.dimension
         if dimension is None:
-            dimension = _dimension_of(folder)
+            dimension = dimension_of(folder)
         hnsw = collection.configuration.hnsw
         files = HnswFiles(folder, dimension, hnsw.max_neighbors, cosine=hnsw.space == "cosine")
         if self._max_seq(collection.vector_segment) is not None or files.labels:
             for flaw in files.flaws:
                 self._owner.note(collection, flaw)
         return files
+
+    def _saved_at(self) -> int:
+        """The last write that the index has; 0 when nobody knows.
+
+        Then all writes that the queue has are made once more, which comes to the same.
+        """
+        saved = self._max_seq(self._collection.vector_segment)
+        if saved is None and self._index is not None:
+            saved = self._index.max_seq_id
+            if saved is None and self._index.labels:
+                self._owner.note(self._collection, "it is not known up to where the index goes")
+        return saved or 0
 
     def _max_seq(self, segment: str | None) -> int | None:
         rows = self._source.rows("select seq_id from max_seq_id where segment_id = ?", (segment,))
@@ -287,6 +324,8 @@ class _Reader:
             if key in page and value is not None:
                 page[key].cells.metadata[name] = value
         self._read_lists(page, bounds)
+        if self._owner.damaged:
+            self._tell_lost_keys(page, bounds)
         return list(page.values())
 
     def _read_lists(self, page: dict[int, _Record], bounds: tuple[int, int]) -> None:
@@ -303,6 +342,15 @@ class _Reader:
                 lists.setdefault((key, name), []).append(scalar(*values))
         for (key, name), value in lists.items():
             page[key].cells.metadata[name] = value
+
+    def _tell_lost_keys(self, page: dict[int, _Record], bounds: tuple[int, int]) -> None:
+        """Notes the values that indexes know of and no row has."""
+        known = self._source.rows(f"select id, key from {KEYS} where id between ? and ?", bounds)
+        for key, name in known:
+            if key in page and name not in page[key].cells.metadata:
+                what = f"its metadata value of {name!r} is lost"
+                what = {DOCUMENT: "its document is lost", URI: "its uri is lost"}.get(name, what)
+                self._owner.note(self._collection, what, page[key].id)
 
     def _changed(self, record: _Record) -> _Record | None:
         """The record after the writes that the metadata segment does not have yet."""
@@ -349,13 +397,17 @@ class _Reader:
         if kept is None and given is None:
             self._owner.lose_record(self._collection, record, self._why(record))
             return None
-        if kept is not None and record.seq > self._saved and record.seq not in self._queued:
+        if kept is not None and self._saved and self._misses(record):
             what = "the queue has lost its last change: its vector may be an older one"
             self._owner.note(self._collection, what, id)
         return given if kept is None or _are_close(kept, given) else kept
 
+    def _misses(self, record: _Record) -> bool:
+        """Whether the queue should have the record's last change, and has not."""
+        return record.seq > self._saved and record.seq not in self._queued
+
     def _why(self, record: _Record) -> str:
-        if self._index is not None and record.id in self._index:
+        if self._index is not None and self._index.has_vector(record.id):
             return "its vector in the index is damaged"
         if record.seq > self._saved:
             return "its vector was only in the queue, which has lost it"
@@ -377,16 +429,6 @@ def _are_close(kept: NDArray[np.float32], given: NDArray[np.float32] | None) -> 
     if not all(lengths):
         return not any(lengths)
     return bool(np.allclose(kept / lengths[0], given / lengths[1], atol=_CLOSE))
-
-
-def _dimension_of(folder: Path) -> int:
-    """What the header says, where the catalogue does not."""
-    try:
-        data = (folder / HEADER).read_bytes()
-    except OSError:
-        return 0
-    label, vector = (int.from_bytes(data[at : at + 8], "little") for at in (36, 44))
-    return max(0, (label - vector) // 4) if label < 2**32 else 0
 
 
 def _number(seq: object) -> int:

@@ -54,10 +54,11 @@ class Queue:
                 )
             )
 
-    def vectors_after(self, start: int, there: Any) -> dict[str, int | None]:
+    def vectors_after(self, start: int, there: Any, *, sure: bool) -> dict[str, int | None]:
         """Which vectors changed after a moment: the write that has them, None for deleted ones.
 
-        `there` are the ids that had vectors at that moment.
+        `there` are the ids that had vectors at that moment; unless that is `sure`, an update is
+        believed to have been one.
         """
         latest: dict[str, int | None] = {}
         for seq, operation, id, has_vector in self.steps:
@@ -66,7 +67,7 @@ class Queue:
             exists = latest[id] is not None if id in latest else id in there
             if operation == DELETE:
                 latest[id] = None
-            elif has_vector and _applies(operation, exists):
+            elif has_vector and _applies(operation, exists or (operation == UPDATE and not sure)):
                 latest[id] = seq
         return latest
 

@@ -36,6 +36,7 @@ class ChromaSqlite:
 
     def __init__(self, directory: Path) -> None:
         """Raises NotFoundError when there is no such file, StorageError when it is not ours."""
+        self.directory = directory
         self.recovered: Recovered | None = None
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         path = directory / FILE

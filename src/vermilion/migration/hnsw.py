@@ -73,6 +73,15 @@ class HnswFiles:
             self._read_lengths(folder / LENGTHS)
 
     def __contains__(self, id: str) -> bool:
+        return id in self.labels
+
+    @property
+    def whole(self) -> bool:
+        """Whether it knows all its ids."""
+        return not any(flaw.startswith(IDS) for flaw in self.flaws)
+
+    def has_vector(self, id: str) -> bool:
+        """Whether there is a vector, believed or not."""
         return self.labels.get(id) in self._rows
 
     @property
@@ -91,7 +100,7 @@ class HnswFiles:
         return self._unnormalised(kept, row) if self._cosine else kept
 
     def _unnormalised(self, kept: NDArray[np.float32], row: int) -> NDArray[np.float32] | None:
-        norm = float(np.linalg.norm(kept))
+        norm = float(np.linalg.norm(kept.astype(np.float64)))
         if norm and abs(norm - 1) > _SLACK:
             return None
         if self._lengths is None or row >= len(self._lengths):
@@ -153,10 +162,11 @@ class HnswFiles:
         count = there if layout.count < 0 else min(layout.count, there)
         labels = self._elements["label"][:count].tolist()
         known = set(self.labels.values())
-        # Without a header the file's unused end counts as well: only known labels are believed.
-        self._rows = {
-            label: row for row, label in enumerate(labels) if layout.count >= 0 or label in known
-        }
+        # Without a header the file's unused end counts as well: only known labels are believed,
+        # and the first of them, for what was there before is never cleared.
+        for row, label in enumerate(labels):
+            if layout.count >= 0 or label in known:
+                self._rows.setdefault(label, row)
 
     def _read_lengths(self, path: Path) -> None:
         try:
@@ -164,6 +174,16 @@ class HnswFiles:
         except OSError:
             return  # releases that did not write them answered normalised vectors, too
         self._lengths = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
+
+
+def dimension_of(folder: Path) -> int:
+    """What the header says, where the catalogue does not."""
+    try:
+        data = (folder / HEADER).read_bytes()
+    except OSError:
+        return 0
+    label, vector = (int.from_bytes(data[at : at + 8], "little") for at in (36, 44))
+    return max(0, (label - vector) // 4) if label < 2**32 else 0
 
 
 def _pairs(state: dict[Any, Any], name: str) -> list[tuple[Any, Any]]:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_TABLE_LEAF, _TABLE_INTERIOR = 0x0D, 0x05
-_KINDS = (0x02, 0x05, 0x0A, 0x0D)
+_TABLE_LEAF, _TABLE_INTERIOR, _INDEX_LEAF, _INDEX_INTERIOR = 0x0D, 0x05, 0x0A, 0x02
+_KINDS = (_TABLE_LEAF, _TABLE_INTERIOR, _INDEX_LEAF, _INDEX_INTERIOR)
 _USUAL_PAGE = 4096
 _FILE_HEADER = 100
 # Integers by serial type: their bytes.
@@ -116,22 +116,38 @@ class Pages:
             except (BrokenCell, IndexError, struct.error, UnicodeDecodeError):
                 self.broken += 1
 
+    def entries(self, number: int) -> Iterator[list[Any]]:
+        """The entries of a page of an index that are whole: the columns, then the rowid."""
+        kind = self.kind(number)
+        if kind not in (_INDEX_LEAF, _INDEX_INTERIOR):
+            return
+        page = self.page(number)
+        head, before = (8, 0) if kind == _INDEX_LEAF else (12, 4)
+        for at in self._pointers(page, 0, head):
+            try:
+                length, at = _varint(page, at + before)
+                most = (self._usable - 12) * 64 // 255 - 23
+                yield _record(self._payload(page, at, length, most))
+            except (BrokenCell, IndexError, struct.error, UnicodeDecodeError):
+                continue
+
     def _row(self, page: bytes, at: int) -> Row:
         if at < 8:
             raise BrokenCell
         length, at = _varint(page, at)
         rowid, at = _varint(page, at)
-        payload = self._payload(page, at, length)
+        payload = self._payload(page, at, length, self._usable - 35)
         return Row(rowid - 2**64 if rowid >= 2**63 else rowid, _record(payload))
 
-    def _payload(self, page: bytes, at: int, length: int) -> bytes:
+    def _payload(self, page: bytes, at: int, length: int, most: int) -> bytes:
+        """The bytes of a cell, of which at most so many stand in its page."""
         usable = self._usable
-        if length <= usable - 35:
+        if length <= most:
             local = length
         else:
             least = (usable - 12) * 32 // 255 - 23
             wanted = least + (length - least) % (usable - 4)
-            local = wanted if wanted <= usable - 35 else least
+            local = wanted if wanted <= most else least
         parts = [page[at : at + local]]
         if len(parts[0]) < local or length > self.count * self.size:
             raise BrokenCell

@@ -2,6 +2,7 @@
 
 First the trees of the tables are followed; then the leaves that no tree leads to any more are
 told apart by what their rows look like. Free pages are left out: they hold what was deleted.
+Indexes tell which records and which metadata keys there were, also where their rows are lost.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
         "seq_id", "created_at", "operation", "topic", "id", "vector", "encoding", "metadata",
     ),
 }  # fmt: skip
+# In a recovered file: the metadata keys that records had, as the indexes tell.
+KEYS = "known_keys"
 _UNIQUE = {
     "tenants": "id",
     "databases": "id",
@@ -59,12 +62,16 @@ _TOPIC = "persistent://"
 
 @dataclass
 class Recovered:
-    """What became of a damaged file; `flaw` is what SQLite said of it."""
+    """What became of a damaged file; `flaw` is what SQLite said of it.
+
+    `tables` are those that may have lost rows.
+    """
 
     flaw: str
     rows: dict[str, int] = field(default_factory=dict)
     strays: int = 0
     broken: int = 0
+    tables: set[str] = field(default_factory=set)
 
     def __str__(self) -> str:
         found = sum(self.rows.values())
@@ -94,31 +101,41 @@ def recover(source: Path, target: Path, flaw: str) -> Recovered:
 
 def _create(connection: apsw.Connection) -> None:
     for table, columns in LAYOUTS.items():
-        kinds = [f"{name} integer primary key" if _is_rowid(table, name) else name
-                 for name in columns]  # fmt: skip
+        kinds = [f"{name}{_kind(table, name)}" for name in columns]
         connection.execute(f"create table {table} ({', '.join(kinds)})")
         if table in _UNIQUE:
             connection.execute(f"create unique index {table}_one on {table} ({_UNIQUE[table]})")
+    connection.execute(f"create table {KEYS} (id, key, unique (id, key))")
     connection.execute("create index array_ids on embedding_metadata_array (id)")
 
 
-def _is_rowid(table: str, column: str) -> bool:
-    return table in _NUMBERED and column == LAYOUTS[table][0]
+def _kind(table: str, column: str) -> str:
+    """Records keep 1.0 as 1: what a column is declared as makes it a float again."""
+    if column == "float_value":
+        return " real"
+    return " integer primary key" if table in _NUMBERED and column == LAYOUTS[table][0] else ""
 
 
 def _fill(connection: apsw.Connection, pages: Pages, told: Recovered) -> None:
     seen: set[int] = set()
-    others: set[int] = set()
-    for name, root in _roots(pages):
+    roots = dict(_roots(pages))
+    told.tables |= LAYOUTS.keys() - roots.keys()
+    for name, root in roots.items():
+        before = pages.broken
         for number in pages.leaves(root):
-            (seen if name in LAYOUTS else others).add(number)
+            seen.add(number)
             if name in LAYOUTS:
                 for row in pages.rows(number):
                     _put(connection, told, name, row)
-    skipped = seen | others | pages.free()
-    for number in range(1, pages.count + 1):
-        if number not in skipped:
-            _put_strays(connection, told, list(pages.rows(number)))
+        if pages.broken > before:
+            told.tables.add(name)
+    skipped = seen | pages.free()
+    rest = [number for number in range(1, pages.count + 1) if number not in skipped]
+    for number in rest:
+        _put_strays(connection, told, list(pages.rows(number)))
+    for number in rest:  # rows say more, so they come first
+        for entry in pages.entries(number):
+            _put_entry(connection, entry)
 
 
 def _roots(pages: Pages) -> Iterator[tuple[str, int]]:
@@ -140,6 +157,23 @@ def _put_strays(connection: apsw.Connection, told: Recovered, rows: list[Row]) -
             name = "embedding_metadata_array"
         if name is not None and _put(connection, told, name, row):
             told.strays += 1
+
+
+def _put_entry(connection: apsw.Connection, entry: list[Any]) -> None:
+    """What an index says of a record whose row is lost."""
+    match entry:
+        case [str(segment), str(id), int(key)] if _is_uuid(segment):
+            connection.execute(
+                # Collections and segments have metadata, of which indexes look the same.
+                "insert or ignore into embeddings (id, segment_id, embedding_id, seq_id)"
+                " select ?1, ?2, ?3, 0 where"
+                " ?2 in (select id from segments where scope = 'METADATA')"
+                " or not exists (select 1 from segments)"
+                " and ?2 not in (select collection_id from collection_metadata)",
+                (key, segment, id),
+            )
+        case [int(key), str(name), int()]:
+            connection.execute(f"insert or ignore into {KEYS} values (?, ?)", (key, name))
 
 
 def _put(connection: apsw.Connection, told: Recovered, table: str, row: Row) -> bool:
