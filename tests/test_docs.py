@@ -73,10 +73,26 @@ collection.add(ids=["1"], documents=["the whale"], metadatas=[{"year": 1851, "ge
 
 @pytest.mark.parametrize(
     "page", ["clients", "filters", "search", "writing", "configuration", "storage"]
+    + ["history", "recipes"],
 )
 def test_the_code_of_the_guides_runs(page: str, tmp_path: Path) -> None:
     for block in BLOCK.findall(text(f"docs/{page}.md")):
         run(PRELUDE + block, tmp_path)
+
+
+SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(SHELL.findall(text("docs/recipes.md")))))
+def test_the_commands_of_the_recipes_run(number: int, tmp_path: Path) -> None:
+    made = PRELUDE.replace("EphemeralClient()", 'PersistentClient("my_data")')
+    subprocess.run([sys.executable, "-c", f"{made}\nclient.close()"], cwd=tmp_path, check=True)
+    subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", SHELL.findall(text("docs/recipes.md"))[number]],
+        cwd=tmp_path,
+        check=True,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
 
 
 def test_the_tour_names_every_module_of_the_first_level() -> None:
