@@ -213,7 +213,7 @@ def test_update_where_tells_what_was_so_already(client: Client) -> None:
         ({"n": 1}, {"set": {"n": 1}, "unset": ["n"]}, ArgumentValueError, "'n' in both"),
         ({"n": 1}, {"set": [1]}, ArgumentTypeError, "set to be a dict"),
         ({"n": 1}, {"unset": "n"}, ArgumentTypeError, "unset to be a list"),
-        ({"n": 1}, {"set": {"n": {}}}, ArgumentValueError, "metadata value"),
+        ({"n": 1}, {"set": {"n": {1}}}, ArgumentValueError, "metadata value"),
     ],
 )
 def test_changes_that_make_no_sense(

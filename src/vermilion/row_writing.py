@@ -30,6 +30,7 @@ class RowWriting:
     _embedder: Embedder
     _sparse: SparseEmbedder
     _insert: Callable[..., WriteResult]
+    _keep_up: Callable[[], None]
 
     def add_rows(
         self,
@@ -83,8 +84,13 @@ class RowWriting:
     def _row_batch(self, chunk: list[Row]) -> Batch:
         """A batch of the rows, embedded as far as they bring no vectors."""
         columns, given = checked(chunk)
+        if not given.all():
+            self._keep_up()
         vectors = self._row_vectors(chunk, columns, given)
-        return self._sparse.filled(columns).batch(vectors)
+        batch = self._sparse.filled(columns).batch(vectors)
+        if vectors is None or given.any():
+            return batch
+        return replace(batch, made_by=self._embedder.maker)
 
     def _row_vectors(
         self, chunk: list[Row], columns: Columns, given: NDArray[np.bool_]

@@ -49,7 +49,8 @@ class UpdateWhere(OnCollection[WriteResult]):
 
     def body(self) -> Form:
         """See Operation."""
-        form = write_selection(self.selection) | {"changes": self.changes}
+        [changes] = metadata.write([self.changes]) or [None]
+        form = write_selection(self.selection) | {"changes": changes}
         return form | {"report": self.report, "named": self.named}
 
     @classmethod
