@@ -1,5 +1,6 @@
 """The documentation says what the code does: tables are made from it, and its code blocks run."""
 
+import os
 import re
 import subprocess
 import sys
@@ -72,7 +73,8 @@ collection.add(ids=["1"], documents=["the whale"], metadatas=[{"year": 1851, "ge
 
 
 @pytest.mark.parametrize(
-    "page", ["clients", "filters", "search", "writing", "configuration", "storage"]
+    "page",
+    ["clients", "filters", "search", "writing", "configuration", "storage"]
     + ["history", "recipes"],
 )
 def test_the_code_of_the_guides_runs(page: str, tmp_path: Path) -> None:

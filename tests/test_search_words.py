@@ -37,7 +37,20 @@ Refusal = tuple[Callable[[], Any], type[Exception], str]
 
 def test_every_name_of_the_expression_module_is_here() -> None:
     assert set(words.__all__) == {
-        *("Search", "Key", "K", "SearchWhere", "Where", "And", "Or", "Eq", "Ne", "Gt", "Gte"),
+        *(
+            "Search",
+            "Key",
+            "K",
+            "SearchWhere",
+            "Where",
+            "And",
+            "Or",
+            "Not",
+            "Eq",
+            "Ne",
+            "Gt",
+            "Gte",
+        ),
         *("Lt", "Lte", "In", "Nin", "Regex", "NotRegex", "Contains", "NotContains", "Limit"),
         *("Select", "Rank", "Abs", "Div", "Exp", "Log", "Max", "Min", "Mul", "Knn", "Rrf"),
         *("Sub", "Sum", "Val", "Aggregate", "MinK", "MaxK", "GroupBy"),
