@@ -53,7 +53,8 @@ MIGRATION = """
 """
 SERVER = """
     server.settings server.refusals server.tokens server.exchange server.observing server.guard
-    server.limits server.docs_page server.pages server.cors server.app server.serving
+    server.limits server.docs_page server.pages server.cors server.gathering server.app
+    server.protocol server.serving
     server.command
 """
 DOORS = """

@@ -38,8 +38,8 @@ class Matches:
         self._moment = moment
         self._question = open_question
         self._possible = possible
-        self._unsure = np.zeros_like(possible) if open_question is None else open_question.unsure
-        self._unsure = self._unsure & possible
+        if open_question is not None:
+            self._unsure = open_question.unsure & possible
 
     @property
     def possible(self) -> Mask:

@@ -8,6 +8,8 @@ from the store like any others that no segment holds.
 from __future__ import annotations
 
 import logging
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -34,7 +36,7 @@ FOLDER = "indexes"
 # The layout of each part; a file of another version is made again.
 VERSIONS = {"keys": 1, "vectors": 1, "signs": 1, "columns": 2, "text": 1, "sparse": 1, "words": 2}
 # So many searches of a process are answered by the signs before the codes are loaded, which takes
-# as long as some twenty of them.
+# as long as some twenty of them; and those that come while they are being loaded.
 BY_SIGNS = 8
 
 
@@ -51,6 +53,8 @@ class Segment:
         self.vectors: SealedVectors | None = None
         self._signs: SealedSigns | None = None
         self._searches = 0
+        self._doubted = False
+        self._loader: threading.Thread | None = None
         self.columns: SealedColumns | None = None
         self.text: TextPostings | None = None
         self.sparse: SealedSparse | None = None
@@ -72,10 +76,11 @@ class Segment:
         words: bool = False,
     ) -> None:
         """Opens the parts that are needed and not open yet."""
+        if vectors and self._loader is not None:
+            self._loader.join()
         if vectors and self.vectors is None:
             self._open_signs()
-            self.vectors = SealedVectors(self._blocks("vectors"))
-            self._check_length(self.vectors)
+            self.vectors = self._codes()
         if columns and self.columns is None:
             self.columns = SealedColumns(self._blocks("columns"))
         if text and self.text is None:
@@ -119,13 +124,46 @@ class Segment:
                 log.warning("index file left aside, scanning the codes instead: %s", damage)
 
     def open_for(self, searches: int) -> None:
-        """Opens what so many more searches need: the signs, or in the long run the codes."""
+        """Opens what so many more searches need: the signs, or in the long run the codes.
+
+        The codes of large segments take a tenth of a second: unless many are asked at once, it is
+        another thread that loads them.
+        """
         self._searches += searches
-        if self._searches > BY_SIGNS:
+        if self._searches <= BY_SIGNS:
+            if searches and self._signs is None:
+                self._header("vectors")
+                self._open_signs()
+        elif self._may_wait_for_codes(searches):
+            self._load_codes()
+        else:
             self.open(vectors=True, columns=False, text=False)
-        elif searches and self._signs is None:
-            self._header("vectors")
-            self._open_signs()
+
+    def _may_wait_for_codes(self, searches: int) -> bool:
+        signs_will_do = self._signs is not None and not self._doubted
+        return self.vectors is None and signs_will_do and searches <= BY_SIGNS
+
+    def _load_codes(self) -> None:
+        """Has them loaded in the background. Raises CacheDamaged when that has failed."""
+        if self._loader is None:
+            # The end of the program waits for it: a thread must not end inside native code.
+            self._loader = threading.Thread(target=self._load, name="load-codes")
+            self._loader.start()
+        elif not self._loader.is_alive():  # or it was left behind by a fork
+            self.open(vectors=True, columns=False, text=False)
+
+    def _load(self) -> None:
+        with suppress(CacheDamaged):  # who looks for them next finds out the same
+            codes = self._codes()
+            if self._look_for_graph:
+                self._look_for_graph = False
+                self._open_graph()
+            self.vectors = codes
+
+    def _codes(self) -> SealedVectors:
+        codes = SealedVectors(self._blocks("vectors"))
+        self._check_length(codes)
+        return codes
 
     @property
     def scanned(self) -> SealedVectors | SealedSigns:
@@ -137,6 +175,7 @@ class Segment:
     def doubt_signs(self) -> None:
         """Has the next search use the codes."""
         self._searches += BY_SIGNS
+        self._doubted = True
 
     def _open_signs(self) -> None:
         if self._signs is None:

@@ -42,6 +42,14 @@ def too_slow(seconds: float) -> Refusal:
     return Refusal(408, f"The body was not complete after {seconds:g} seconds")
 
 
+def took_too_long(seconds: float | None) -> Refusal:
+    """What was asked for is not done in time."""
+    return Refusal(
+        503,
+        f"The request took longer than {seconds:g} seconds; what it asked for may still be done",
+    )
+
+
 def wrong_type() -> Refusal:
     """The body says that it is something else than JSON."""
     return Refusal(415, "Expected request with `Content-Type: application/json`")

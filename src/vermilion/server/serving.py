@@ -139,6 +139,7 @@ def _server(settings: ServerSettings, engine: Engine, ready: Callable[[], None])
     import uvicorn
 
     from vermilion.server.app import create_app
+    from vermilion.server.protocol import bounded
 
     try:
         app = create_app(engine, settings)
@@ -147,6 +148,7 @@ def _server(settings: ServerSettings, engine: Engine, ready: Callable[[], None])
         raise
     config = uvicorn.Config(
         app,
+        http=bounded(settings.head_timeout),
         lifespan="on",
         log_config=None,
         access_log=False,

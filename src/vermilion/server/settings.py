@@ -58,6 +58,7 @@ class ServerSettings:
     max_results: int = _setting(100_000, "the most results of one query vector")
     max_queries: int = _setting(1_000, "the most query vectors of one request")
     request_timeout: float = _setting(300.0, "seconds after which a caller is told to give up")
+    head_timeout: float = _setting(30.0, "seconds in which the headers of a request have to come")
     keep_alive: float = _setting(75.0, "seconds that an idle connection stays open")
     stop_timeout: float = _setting(30.0, "seconds that requests may take to end when it stops")
     rate_limit: float = _setting(0.0, "requests a second for each token or address; 0: no limit")

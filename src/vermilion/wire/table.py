@@ -75,6 +75,10 @@ OPERATIONS: tuple[Kind, ...] = (
 _ANY = "*"
 
 
+# Paths that have been looked up: most requests are about a few collections.
+REMEMBERED = 1_024
+
+
 class _Node:
     """One step of a path: what may follow, and the operations that end here."""
 
@@ -88,6 +92,7 @@ class Routes:
 
     def __init__(self) -> None:
         self._root = _Node()
+        self._found: dict[tuple[str, str], tuple[Kind, dict[str, str]]] = {}
         for kind in OPERATIONS:
             node, names = self._root, []
             for step in kind.route.path.split("/"):
@@ -99,12 +104,19 @@ class Routes:
 
     def find(self, method: str, path: str) -> tuple[Kind, dict[str, str]] | None:
         """The operation and the parts of its path; the path is below API, percent-encoded."""
+        known = self._found.get((method, path))
+        if known is not None:
+            return known
         found = _walk(self._root, path.split("/"), 0)
         if found is None or method not in found[0].ends:
             return None
         node, parts = found
         kind, names = node.ends[method]
-        return kind, {name: unquote(part) for name, part in zip(names, parts, strict=True)}
+        known = kind, {name: unquote(part) for name, part in zip(names, parts, strict=True)}
+        if len(self._found) == REMEMBERED:
+            self._found.clear()
+        self._found[method, path] = known
+        return known
 
     def methods(self, path: str) -> list[str]:
         """The methods that a path has; none where there is no such path."""
