@@ -110,17 +110,27 @@ class Server:
                 ticks += sum(map(int, fields[11:15]))
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def resident_mb(self) -> float:
-        """Resident memory of the server's processes."""
-        pages = 0
+    def memory_mb(self) -> dict[str, float]:
+        """Memory of the server's processes.
+
+        `resident` counts a page of a file once for every mapping of it, `proportional` shares it
+        between them, `anonymous` is what is no file's page.
+        """
+        sizes = {"Rss": 0.0, "Pss": 0.0, "Anonymous": 0.0}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+                if int(fields[3]) != self._process.pid:
+                    continue
+                text = stat.with_name("smaps_rollup").read_text(encoding="utf-8")
             except OSError:
                 continue
-            if int(fields[3]) == self._process.pid:
-                pages += int(fields[21])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+            for line in text.splitlines()[1:]:
+                name, _, rest = line.partition(":")
+                if name in sizes:
+                    sizes[name] += int(rest.split()[0]) / 1024
+        names = {"resident": "Rss", "proportional": "Pss", "anonymous": "Anonymous"}
+        return {name: round(sizes[key], 1) for name, key in names.items()}
 
     def close(self) -> None:
         """Asks the server to stop, and waits."""
@@ -322,8 +332,9 @@ def main() -> None:
             "workers": options.workers,
             "started after": {server.name: server.started for server in servers},
             "load": loads,
+            "MB after the load": {server.name: server.memory_mb() for server in servers},
             "results": measure(servers, corpus, options),
-            "resident MB": {server.name: server.resident_mb() for server in servers},
+            "MB at the end": {server.name: server.memory_mb() for server in servers},
         }
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
