@@ -52,13 +52,15 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
 
 def test_spans_arrive_in_the_callers_trace(tmp_path: Path) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
-    with collector() as (endpoint, spans):
-        with running(tmp_path / "database", "--otel-endpoint", endpoint) as server:
-            with server.client() as client:
-                headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
-                client.get(f"{HERE}/collections", headers=headers).raise_for_status()
-                assert client.get(f"{HERE}/collections/none").status_code == 404
-            assert server.stop() == 0  # what is left is sent before it ends
+    with (
+        collector() as (endpoint, spans),
+        running(tmp_path / "database", "--otel-endpoint", endpoint) as server,
+    ):
+        with server.client() as client:
+            headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+            client.get(f"{HERE}/collections", headers=headers).raise_for_status()
+            assert client.get(f"{HERE}/collections/none").status_code == 404
+        assert server.stop() == 0  # what is left is sent before it ends
     found = {
         span.name: (span.trace_id.hex() == trace, span.attributes[0].value.int_value)
         for span in spans
