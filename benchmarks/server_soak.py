@@ -207,8 +207,7 @@ class Run:
         assert self._process.stdout is not None
         if not self._process.stdout.readline():
             raise RuntimeError("the server did not start")
-        self._connection = Connection(self.port)
-        made = self._connection.ask("POST", PREFIX, {"name": "soak"})
+        made = Connection(self.port).ask("POST", PREFIX, {"name": "soak"})
         self.collection = f"{PREFIX}/{made['id']}"
 
     def next(self) -> bool:
@@ -261,12 +260,13 @@ class Run:
 
     def _compare(self, clients: list[Client]) -> int:
         """Every record against what it has to be."""
-        count: int = self._connection.ask("GET", f"{self.collection}/count")
+        connection = Connection(self.port)  # the server closes those that are idle
+        count: int = connection.ask("GET", f"{self.collection}/count")
         if count != sum(len(client.truth) for client in clients):
             clients[0].wrong.append(f"{count} records at the end")
         for number, client in enumerate(clients):
             body = {"where": {"owner": number}, "include": ["documents", "metadatas"]}
-            found = self._connection.ask("POST", f"{self.collection}/get", body)
+            found = connection.ask("POST", f"{self.collection}/get", body)
             client.compare(found, list(client.truth))
         return count
 
