@@ -71,7 +71,7 @@ DOORS = """
 PIPES = """
     pipes.uri pipes.lines pipes.headers pipes.window pipes.chroma pipes.places
     pipes.files pipes.tables pipes.inputs
-    pipes.options pipes.functions pipes.batches pipes.writer pipes.export pipes.load
+    pipes.options pipes.functions pipes.batches pipes.writer pipes.to_chroma pipes.export pipes.load
     pipes.steps pipes.templates pipes.identify pipes.chunk pipes.meta pipes.clean pipes.embed
     pipes.web pipes.documents pipes.datasets pipes.copying pipes.command pipes.completion
 """

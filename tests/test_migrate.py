@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +254,23 @@ def test_a_source_of_ours_is_only_read(tmp_path: Path, target: LocalEngine) -> N
     assert isinstance(source, EngineSource)
     assert ("default_tenant", "default_database") in source.databases()
     source.close()
+
+
+def test_one_collection_goes_back_by_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with vermilion.PersistentClient(tmp_path / "here") as client:
+        for name in ("notes", "others"):
+            client.create_collection(name, embedding_function=None, metadata={"about": name}).add(
+                ids=["b", "a"], embeddings=[[1, 2], [3, 4]], metadatas=[{"n": 1}, None]
+            )
+    uri, there = f"file://{tmp_path / 'here'}/notes", tmp_path / "there"
+    assert main(["export", uri, "--to", "chroma", "--out", str(there)]) == 0
+    assert "2 records" in capsys.readouterr().err
+    with closing(open_chroma(there)) as directory:
+        [collection] = directory.collections()
+        assert (collection.name, collection.metadata) == ("notes", {"about": "notes"})
+        assert [id for page in directory.records(collection) for id in page.ids] == ["b", "a"]
+    assert main(["export", uri, "--to", "chroma", "--out", str(there)]) == 1
+    assert "not empty" in capsys.readouterr().err
+    assert main(["export", uri, "--to", "chroma"]) in (1, 2)

@@ -41,11 +41,11 @@ def drafting(root: Path, id: UUID) -> Iterator[Path]:
 def settle(draft: Path, folder: Path) -> bool:
     """Gives the draft, whose files are on the disk, its name for good.
 
-    False, and the draft is removed, when there is such a folder already. Only the name is waited
-    for: file systems that keep metadata in a log (ext4, xfs, btrfs, APFS, NTFS) keep its order, so
-    where the name has survived, what the folder held before has, too.
+    False, and the draft is removed, when there is such a folder already. What it holds is on the
+    disk before its name is: most file systems keep that order by themselves, not all.
     """
     with translated(str(folder)):
+        sync_directory(draft)
         try:
             os.rename(draft, folder)
         except OSError:

@@ -25,6 +25,7 @@ from vermilion.pipes.files import (
 from vermilion.pipes.inputs import add_quiet
 from vermilion.pipes.lines import COLLECTION, Features, Record, dumps, records_of
 from vermilion.pipes.places import Source, open_source, page_rows
+from vermilion.pipes.to_chroma import write_directory
 from vermilion.pipes.window import Window
 from vermilion.types import Records
 
@@ -36,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_environment(parser)
     options.add_uri(parser)
     parser.add_argument("--out", metavar="FILE", help="a file; .gz and .zst are packed [stdout]")
+    parser.add_argument(
+        "--to", choices=("stream", "chroma"), default="stream",
+        help="chroma: --out names a directory to be made, which Chroma 1.5 opens [stream]",
+    )  # fmt: skip
     parser.add_argument(
         "--append", action=argparse.BooleanOptionalAction, default=False,
         help="add to the file instead of replacing it",
@@ -64,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def export(arguments: argparse.Namespace) -> None:
     """Writes the stream, and the totals."""
+    if arguments.to == "chroma":
+        _export_to_chroma(arguments)
+        return
     name, kind = arguments.out or STANDARD, format_of(arguments.out, arguments.format)
     _check(arguments, name, kind)
     if kind in TABLES:
@@ -71,6 +79,15 @@ def export(arguments: argparse.Namespace) -> None:
     else:
         with told_downstream():
             _export(arguments, name, kind)
+
+
+def _export_to_chroma(arguments: argparse.Namespace) -> None:
+    if arguments.out is None:
+        raise ArgumentValueError("--to chroma needs --out DIRECTORY")
+    meter = Meter("exported", quiet=arguments.quiet)
+    with open_source(arguments.uri, arguments) as source:
+        meter.advance(write_directory(source, arguments.out))
+    meter.finish()
 
 
 def _check(arguments: argparse.Namespace, name: str, kind: str) -> None:
