@@ -15,7 +15,7 @@ from typing import Any
 
 import apsw
 
-from vermilion.configuration import Configuration, for_new_collection
+from vermilion.configuration import for_new_collection
 from vermilion.engine import CollectionInfo
 from vermilion.errors import DamagedError, StorageError, VersionMismatchError
 from vermilion.local.backup import info_form, info_of
@@ -117,13 +117,12 @@ def _checked(info: CollectionInfo) -> CollectionInfo:
         for name, value in info.configuration.to_stored()["hnsw"].items()
         if value is not None
     }
-    made = for_new_collection({"hnsw": stored}, None)
+    for_new_collection({"hnsw": stored}, None)
     check_collection_metadata(info.metadata)
     rules_of(info.schema)
     function = info.configuration.embedding_function
     if function is not None and function.get("type") not in ("legacy", "known"):
         raise ValueError(f"an embedding function of type {function.get('type')!r}")
-    assert isinstance(made, Configuration)
     return info
 
 
