@@ -102,13 +102,19 @@ def environment_of(package: str) -> Path:
 
 
 def python() -> Iterator[Program]:
-    """`chromadb` and `chromadb-client`, sync and async, and the page's blocks."""
+    """`chromadb` and `chromadb-client`, sync and async, the page's blocks, and frameworks."""
     client, page = str(HERE / "python" / "client.py"), str(HERE / "python" / "page.py")
     for package in ("chromadb", "chromadb-client"):
         interpreter = str(environment_of(package) / "bin" / "python")
         yield Program(f"python: {package}", [interpreter, client, "{url}"])
     interpreter = str(environment_of("chromadb") / "bin" / "python")
     yield Program("python: the page's blocks", [interpreter, page, "{url}"], False)
+    program = str(HERE / "python" / "frameworks.py")
+    interpreter = str(environment_of("frameworks") / "bin" / "python")
+    for name in ("langchain", "llamaindex", "haystack"):
+        # There Vermilion is not installed, only what it depends on.
+        source = {"PYTHONPATH": str(HERE.parents[1] / "src")}
+        yield Program(f"python: {name}", [interpreter, program, name, "{url}"], True, source)
 
 
 def javascript() -> Iterator[Program]:
