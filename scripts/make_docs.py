@@ -1,4 +1,4 @@
-"""Writes the tables in docs/ that come from the code and from benchmarks/results/.
+"""Writes the tables in docs/ and the README that come from the code and from benchmarks/results/.
 
 --check only tells whether they are current.
 
@@ -218,6 +218,37 @@ def result(name: str) -> str:
     return (RESULTS / name).read_text(encoding="utf-8").strip()
 
 
+# The README's rows of compare-100k.md, and what they are called there.
+HEADLINE = {
+    "load until durable and visible, batches of 1,000": "load, durable and searchable",
+    "files after the load": "files after that",
+    "open and first query, new process": "open and first query in a new process",
+    "resident memory after that": "resident memory after that",
+    "query, 10 nearest": "query, 10 nearest with documents",
+    "… where equality": "… with a filter, equality",
+    "… where $and of ranges": "… with a filter, three ranges",
+    "… $contains, common": "… with `$contains`",
+    "get 1 id": "get one id",
+    "page of 1,000 at offset 90 %": "page of 1,000 at 90 %",
+    "add 1": "add one record, durable",
+}
+
+
+def headline() -> str:
+    """A few rows of the benchmark, wall times alone."""
+    against = result("compare-100k.md").partition("### Beside")[0]
+    cells = [line.split(" | ") for line in against.splitlines()]
+    there = {row[0].removeprefix("| "): row[1:4] for row in cells if len(row) > 4}
+    rows = [(HEADLINE[name], *map(_wall, there[name])) for name in HEADLINE]
+    return table(["100,000 texts, 384 dimensions", "Vermilion", "Chroma 1.5.9", "ratio"], rows)
+
+
+def _wall(cell: str) -> str:
+    """The first of "wall / CPU unit", with the unit."""
+    wall, _, cpu = cell.partition(" / ")
+    return wall + cpu[len(cpu.rstrip(" abcdefghijklmnopqrstuvwxyz")) :] if cpu else wall
+
+
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "metadata-operators": ("filters.md", lambda: operators(OPERATORS, *SHORTHANDS)),
     "document-operators": ("filters.md", lambda: operators(DOCUMENT_OPERATORS, "$not")),
@@ -234,6 +265,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "store-schema": ("storage.md", lambda: schema("store.sql")),
     "wordnet": ("benchmarks.md", lambda: result("compare-100k.md")),
     "searches": ("benchmarks.md", lambda: result("search-100k.md")),
+    "headline": ("../README.md", headline),
     "bible": ("benchmarks.md", lambda: result("compare-bible.md")),
     "catalogue-schema": ("storage.md", lambda: schema("catalogue.sql")),
 }
