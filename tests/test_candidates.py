@@ -132,7 +132,8 @@ def test_a_filter_may_let_through_what_is_far_from_the_query(
         right += int(np.count_nonzero(hits.distances <= np.partition(measured, 9)[9]))
         assert len(hits.records.ids) == 10
     assert right >= 0.99 * 10 * 30
-    [course] = disk.explain(address, rows[order[:1]], 10, some).courses
+    another = where({"n": {"$gt": int(ROWS * (1 - share)) - 1}})  # of which nothing is kept
+    [course] = disk.explain(address, rows[order[:1]], 10, another).courses
     assert course.plan == "codes" and course.measured < share * ROWS
 
 

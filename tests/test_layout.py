@@ -30,8 +30,8 @@ LOCAL = """
     local.index.postings local.index.sparse local.index.words
     local.segment local.compactor local.builder local.grapher local.eraser
     local.segment_checker local.checker
-    local.indexer local.matches local.search local.planner local.bulk local.explain
-    local.weighing local.ranking local.values
+    local.filter_cache local.indexer local.matches local.search local.planner local.bulk
+    local.explain local.weighing local.ranking local.values
     local.lasting local.making local.drafts local.copier local.catalogue local.collection
     local.folders local.handles
     local.pieces local.backup local.bundle local.keeping local.tending

@@ -43,7 +43,7 @@ from vermilion.schema import Schema, SparseVectorIndexConfig
 from vermilion.search import Search, Where
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, Problem, SparseVector
 from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, parse
-from words import make
+from words import keep_filters_at_once, make
 
 EXAMPLES = int(os.environ.get("VERMILION_STATEFUL", "60"))
 
@@ -187,6 +187,7 @@ class Histories(RuleBasedStateMachine):
         self.engines = self.open()
         self.oracle = Oracle("l2")
         self.address: Address
+        self.asked: list[Selection] = []
 
     def open(self) -> list[LocalEngine]:
         return [LocalEngine()]
@@ -301,11 +302,22 @@ class Histories(RuleBasedStateMachine):
         width = self.oracle.dimension or 0
         vector = st.lists(COMPONENTS, min_size=width, max_size=width)
         queries = np.array(data.draw(st.lists(vector, min_size=1, max_size=3)), np.float32)
+        self.asked = [*self.asked[-3:], Selection(filter=selection.filter)]
         answers = self.some(data).query(self.address, queries, k, selection, columns)
         assert len(answers) == len(queries)
         for hits, query in zip(answers, queries, strict=True):
             self.oracle.check_hits(hits, query, k, selection)
             self.check_columns(hits.records.ids, hits.records.metadatas, columns)
+
+    @rule(k=st.integers(1, 5))
+    @precondition(lambda self: self.oracle.rows)
+    def ask_again(self, k: int) -> None:
+        """With filters that came before, of which something may be kept."""
+        vector = np.ones(self.oracle.dimension or 0, np.float32)
+        for engine in self.engines:
+            for selection in self.asked:
+                [hits] = engine.query(self.address, vector[np.newaxis], k, selection)
+                self.oracle.check_hits(hits, vector, k, selection)
 
     def check_columns(self, ids: list[str], metadatas: Any, columns: Any) -> None:
         if "metadatas" in columns:
@@ -412,7 +424,12 @@ class HistoriesInSegments(HistoriesOnDisk):
             self.reopen()
 
 
-MACHINES = {"memory": Histories, "disk": HistoriesOnDisk, "segments": HistoriesInSegments}
+MACHINES = {
+    "memory": Histories,
+    "disk": HistoriesOnDisk,
+    "segments": HistoriesInSegments,
+    "kept filters": HistoriesInSegments,
+}
 
 
 @pytest.mark.parametrize("name", MACHINES)
@@ -421,7 +438,10 @@ def test_any_history_leaves_what_the_oracle_says(
 ) -> None:
     if name == "segments":
         monkeypatch.setattr(search, "EXACT", 0)  # few records would not be asked of the codes
+        monkeypatch.setattr(search, "FEW_BYTES", 0)
         monkeypatch.setattr(graph, "ROWS", 3)
+    if name in ("segments", "kept filters"):
+        keep_filters_at_once(monkeypatch)
     run(
         MACHINES[name],
         settings=settings(

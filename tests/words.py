@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from vermilion.configuration import Configuration, Hnsw
 from vermilion.embeddings.base import EmbeddingFunction, register_embedding_function
 from vermilion.engine import Column, Engine, Selection
+from vermilion.local import filter_cache
+from vermilion.local.filter_cache import FilterCache, KnownFilter
 from vermilion.records import Batch
 from vermilion.schema import Schema
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, Space
@@ -18,6 +21,19 @@ from vermilion.where import parse
 HERE = DEFAULT_TENANT, DEFAULT_DATABASE
 PLAIN = Configuration()
 ALL: tuple[Column, ...] = ("vectors", "documents", "uris", "metadatas")
+
+
+def keep_filters_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Has all that is kept of filters kept at their second use, by the thread that asks."""
+
+    def code(cache: FilterCache, known: KnownFilter) -> bool:
+        cache._code(known)
+        return True
+
+    patch.setattr(filter_cache, "APART_AT", 2)
+    patch.setattr(filter_cache, "APART_ROWS", 10**9)
+    patch.setattr(filter_cache, "SHARE", 1.0)
+    patch.setattr(FilterCache, "code", code)
 
 
 @register_embedding_function

@@ -388,7 +388,9 @@ class Course:
 class Explanation:
     """What a query did: how many records there are and were selected, and where the time went.
 
-    `graph` tells whether large segments have one, and if not, why.
+    `graph` tells whether large segments have one, and if not, why. `filter` tells what was kept of
+    it from earlier queries: "evaluated" when nothing was, "known" when it was known which records
+    it lets through, which may also be "kept apart" from the others.
     """
 
     records: int
@@ -398,6 +400,7 @@ class Explanation:
     courses: list[Course]
     milliseconds: dict[str, float]
     graph: str = ""
+    filter: str = ""
 
 
 @dataclass(frozen=True)

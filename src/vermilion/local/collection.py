@@ -395,17 +395,23 @@ class LocalCollection(Lasting, Making):
         opened = self._open()
         return [] if opened is None else check_store(opened[0], self._indexes, deep)
 
-    def cached_bytes(self) -> int:
-        """About how much memory it may take at most while it is open."""
+    def cached_bytes(self, limit: int) -> int:
+        """About how much memory it may take at most while it is open.
+
+        If that were more than the limit, nothing is kept of filters from now on.
+        """
         with self._guard:
             opened = self._opened
         if opened is None:
             return 0
         try:
             with opened[0].reading() as snapshot:
-                return HANDLE_BYTES + compactor.cached_bytes(snapshot, self._indexes)
+                size = HANDLE_BYTES + compactor.cached_bytes(snapshot, self._indexes)
         except VermilionError:  # it is damaged, or deleted
             return HANDLE_BYTES
+        if size + opened[1].filter_bytes > limit:
+            opened[1].forget_filters()
+        return size + opened[1].filter_bytes
 
     def stats(self) -> Stats:
         """See Engine.stats."""

@@ -45,12 +45,25 @@ def explain(
         courses=[one.course for one in found],
         milliseconds=dict(zip(("filter", "search", "records"), spent.tolist(), strict=True)),
         graph=_graph(moment, wish.effort.recall),
+        filter=_filter(moment, selection, matches),
     )
 
 
 def lacks_graph(moment: Moment) -> bool:
     """Whether a segment should have a graph, and has none that can be used."""
     return any(segment.lacks_graph for _, segment in moment.segments)
+
+
+def _filter(moment: Moment, selection: Selection, matches: Matches) -> str:
+    """What was kept of the filter from earlier queries."""
+    if selection.filter is None:
+        return "none"
+    if matches.known is None:
+        return "evaluated"
+    apart = matches.known.apart(moment.view)
+    if apart is None:
+        return "known"
+    return "known, its records kept apart as " + ("codes" if apart.scan is None else "vectors")
 
 
 def _graph(moment: Moment, recall: float) -> str:

@@ -123,7 +123,7 @@ class Handles:
     def _leave(self, entry: _Entry) -> list[LocalCollection]:
         """Ends one use; returns collections that were not used for long, to be closed."""
         limit = self._memory_limit
-        size = 0 if limit is None else entry.collection.cached_bytes()
+        size = 0 if limit is None else entry.collection.cached_bytes(limit)
         with self._guard:
             entry.users -= 1
             entry.bytes = size

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from vermilion import forks
 from vermilion.local.blocks import CacheDamaged
+from vermilion.local.filter_cache import FilterCache
 from vermilion.local.index.base import Change, Index, Mask
 from vermilion.local.index.columns import Columns
 from vermilion.local.index.slots import SlotTable, View
@@ -59,6 +60,7 @@ class Moment:
     snapshot: Snapshot
     view: View
     segments: tuple[tuple[int, Segment], ...]
+    filters: FilterCache
     columns: Columns | None
     vectors: FlatVectors | None
     sparse: SparseLists | None = None
@@ -87,6 +89,7 @@ class _State:
     view: View
     generation: int
     segments: tuple[tuple[int, Segment], ...]
+    filters: FilterCache
     tail: _Tail = field(default_factory=_Tail)
 
 
@@ -101,6 +104,19 @@ class Indexer:
         self._state: _State | None = None
         self._opened: dict[str, Segment] = {}
         self._damaged: set[str] = set()
+        self._filter_bytes: int | None = None
+
+    @property
+    def filter_bytes(self) -> int:
+        """What is kept of filters that came before."""
+        state = self._state
+        return 0 if state is None else state.filters.bytes
+
+    def forget_filters(self) -> None:
+        """Keeps nothing of filters from now on."""
+        self._filter_bytes, state = 0, self._state
+        if state is not None:
+            state.filters.close()
 
     @property
     def damaged(self) -> bool:
@@ -145,6 +161,7 @@ class Indexer:
             snapshot,
             state.view,
             state.segments,
+            state.filters,
             tail.columns,
             tail.vectors,
             tail.sparse,
@@ -194,7 +211,11 @@ class Indexer:
         for segment, _ in segments:
             placed.append((base, segment))
             base += len(segment)
-        return _State(view, snapshot.head.generation, tuple(placed))
+        filters = FilterCache(self._space, base, self._reading_again, self._filter_bytes)
+        return _State(view, snapshot.head.generation, tuple(placed), filters)
+
+    def _reading_again(self) -> AbstractContextManager[Moment]:
+        return self.reading(Needs())
 
     def _current_segments(self, snapshot: Snapshot, touched: Touched) -> list[tuple[Segment, Mask]]:
         """The segments that can be used, and which of their rows are current."""

@@ -9,12 +9,13 @@ nearest ones, a page of `get` about the first ones, a count about all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vermilion.local.filter_cache import KnownFilter, Now
 from vermilion.local.index.base import Mask, Slots
 from vermilion.local.index.text import Facts
 from vermilion.local.indexer import Moment
@@ -33,11 +34,25 @@ Texts = NDArray[np.object_]
 class Matches:
     """The slots that match, as far as it is known; it learns from every document that is read."""
 
-    def __init__(self, moment: Moment, possible: Mask, open_question: Node | None = None) -> None:
-        """`possible` slots match, unless the open question says otherwise of them."""
+    def __init__(
+        self,
+        moment: Moment,
+        possible: Mask,
+        open_question: Node | None = None,
+        *,
+        counts: tuple[int, ...] | None = None,
+        known: KnownFilter | None = None,
+    ) -> None:
+        """`possible` slots match, unless the open question says otherwise of them.
+
+        Where there is none, `counts` tells how many of each segment match, if that is known, and
+        `known` what is kept of the filter from earlier queries.
+        """
         self._moment = moment
         self._question = open_question
         self._possible = possible
+        self._counts = counts
+        self.known = known
         if open_question is not None:
             self._unsure = open_question.unsure & possible
 
@@ -45,6 +60,23 @@ class Matches:
     def possible(self) -> Mask:
         """All that may match: an array that changes as documents are read."""
         return self._possible
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many slots of each segment may match."""
+        if self._counts is not None:
+            return self._counts
+        return self._moment.view.table.counts(self._possible)
+
+    @property
+    def tail(self) -> Slots:
+        """The slots of the tail that may match."""
+        sealed = self._moment.view.table.sealed
+        if len(self._possible) == sealed:
+            return _NO_SLOTS
+        if self._possible is self._moment.view.live:
+            return self._moment.view.tail
+        return sealed + np.flatnonzero(self._possible[sealed:])
 
     @property
     def unsure(self) -> int:
@@ -87,16 +119,46 @@ class Matches:
             self._unsure[asked] = False
 
 
-def everything(moment: Moment, within: Mask) -> Matches:
-    """All of these slots match."""
-    return Matches(moment, within)
+_NO_SLOTS = np.empty(0, np.int64)
 
 
-def matches(moment: Moment, filter: Filter, within: Mask) -> Matches:
-    """Which of the slots in `within` match."""
+def everything(moment: Moment) -> Matches:
+    """Every record matches."""
+    return Matches(moment, moment.view.live, counts=moment.view.counts)
+
+
+def those_of(moment: Moment, ids: list[str]) -> Matches:
+    """The records with these ids match."""
+    return Matches(moment, with_ids(moment, ids))
+
+
+def matches(moment: Moment, filter: Filter, ids: list[str] | None = None) -> Matches:
+    """The records that match the filter, or those with these ids that do."""
+    if ids is None:
+        known = moment.filters.look_up(filter)
+        if known is not None:
+            now = known.now(moment.view) or _now(moment, filter, known)
+            return Matches(moment, now.possible, counts=now.counts, known=known)
     node = _node(moment, filter)
     open_question = node if any(one.field == DOCUMENT for one in conditions(filter)) else None
+    within = moment.view.live if ids is None else with_ids(moment, ids)
     return Matches(moment, node.possible & within, open_question)
+
+
+def _now(moment: Moment, filter: Filter, known: KnownFilter) -> Now:
+    """What a filter that comes again lets through at this moment."""
+    view, sealed = moment.view, moment.view.table.sealed
+    mask = known.in_segments(view)
+    if mask is None:
+        mask = _node(moment, filter).possible
+        known.learn(mask[:sealed])
+    elif len(view) > sealed:
+        tail = _node(replace(moment, segments=()), filter).possible[sealed:]
+        mask = np.concatenate((mask, tail))
+    possible = mask & view.live
+    now = Now(view, possible, view.table.counts(possible))
+    known.settle(now)
+    return now
 
 
 # ── the filter, with what is known of each part ──────────────────────────────────────────────────

@@ -16,7 +16,7 @@ from vermilion.errors import DimensionError
 from vermilion.local.index.base import Mask
 from vermilion.local.index.vectors import Nearest
 from vermilion.local.indexer import Moment, Needs
-from vermilion.local.matches import Matches, everything, matches, with_ids
+from vermilion.local.matches import Matches, everything, matches, those_of
 from vermilion.local.search import Wish, search
 from vermilion.local.snapshot import Keys
 from vermilion.types import Hits
@@ -44,10 +44,9 @@ def select(moment: Moment, selection: Selection) -> Mask:
 
 def selected(moment: Moment, selection: Selection) -> Matches:
     """The same, with documents not read yet."""
-    mask = moment.view.live if selection.ids is None else with_ids(moment, selection.ids)
-    if selection.filter is None:
-        return everything(moment, mask)
-    return matches(moment, selection.filter, mask)
+    if selection.filter is not None:
+        return matches(moment, selection.filter, selection.ids)
+    return everything(moment) if selection.ids is None else those_of(moment, selection.ids)
 
 
 def select_keys(

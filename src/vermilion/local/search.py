@@ -17,9 +17,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vermilion.local.filter_cache import Apart, KnownFilter
 from vermilion.local.index.base import Mask, Slots, distances
 from vermilion.local.index.graph import SealedGraph, Trust
-from vermilion.local.index.vectors import Nearest
+from vermilion.local.index.sealed_vectors import SealedVectors
+from vermilion.local.index.signs import SealedSigns
+from vermilion.local.index.vectors import Nearest, Scan
 from vermilion.local.indexer import Moment
 from vermilion.local.matches import Matches
 from vermilion.local.segment import Segment
@@ -29,6 +32,11 @@ from vermilion.types import USUAL, Course, Effort, Space, pages
 EXACT = 400
 # So few unsure slots are settled at once: their documents are read in 0.2 ms.
 SETTLED = 256
+# The vectors of a filter that comes again are kept rather than coded while they take no more: they
+# are as fast to scan, and take no more memory than the codes of so few.
+FEW_BYTES = 2_500_000
+# So many more candidates than are wanted are measured at first: that settles three queries of four.
+FEW = 6
 # Candidates asked for at first; then four times as many, then as many as it takes, then all.
 FIRST = 32
 GROWTH = 4
@@ -100,15 +108,18 @@ def search(
         return [Found(_NOTHING, Course("nothing", 0)) for _ in queries]
     if wish.effort.exact or matches.unsure <= SETTLED:
         matches.settle()
-    sealed = moment.view.table.sealed
-    tail = sealed + np.flatnonzero(matches.possible[sealed:])
-    found = _in_tail(moment, wish.k, queries, tail, matches)
-    if not matches.possible[:sealed].any():
-        return [Found(one, Course("exact", len(tail))) for one in found]
+    tail = matches.tail
+    found = _in_tail(moment, wish.k, queries, tail, matches) if len(tail) else []
+    if not any(matches.counts):
+        nearest = found or [_NOTHING] * len(queries)
+        return [Found(one, Course("exact", len(tail))) for one in nearest]
     segments = _Sealed(moment, wish, matches)
+    answers = [segments.search(query) for query in queries]
+    if not found:
+        return answers
     return [
-        _joined(moment, wish.k, one, len(tail), segments.search(query))
-        for query, one in zip(queries, found, strict=True)
+        _joined(moment, wish.k, one, len(tail), answer)
+        for one, answer in zip(found, answers, strict=True)
     ]
 
 
@@ -166,17 +177,41 @@ class _Sealed:
 
     def _look(self) -> None:
         """Takes in which slots may match by now."""
-        self._allowed = self._matches.possible[: self._moment.view.table.sealed]
-        self._count = int(np.count_nonzero(self._allowed))
+        possible, counts = self._matches.possible, self._matches.counts
+        self._count = sum(counts)
         self._few: tuple[Slots, NDArray[np.float32]] | None = None
-        self._parts: list[_Part] = []
+        self._parts: list[_Part | _Apart] = []
         self._led: list[SealedGraph | None] = []
-        for base, segment in self._moment.segments:
-            mask = self._allowed[base : base + len(segment)]
-            allowed = int(np.count_nonzero(mask))
+        self._scan: tuple[Slots, Scan] | None = None
+        if self._matches.known is not None and self._kept_apart(self._matches.known):
+            return
+        for (base, segment), allowed in zip(self._moment.segments, counts, strict=True):
             if allowed:
+                mask = possible[base : base + len(segment)]
                 self._parts.append(_Part(base, segment, mask, allowed / len(segment)))
                 self._led.append(self._led_by(segment, allowed))
+
+    def _kept_apart(self, known: KnownFilter) -> bool:
+        """Whether the records of a filter that comes again are apart, be it from now on."""
+        view, apart = self._moment.view, known.apart(self._moment.view)
+        if apart is None:
+            dimension = self._moment.snapshot.head.dimension or 0
+            size = 4 * self._count * dimension
+            if self._count > EXACT and size > FEW_BYTES:
+                known.code(self._count, view.table.sealed, dimension)
+                return False
+            if not known.is_due(self._count, size):
+                return False
+            slots, vectors = self._all()
+            scan = Scan.of(self._wish.space, vectors, view.keys[slots])
+            apart = Apart(view.seq, slots, scan)
+            known.keep(apart)
+        if apart.scan is not None:
+            self._scan = apart.slots, apart.scan
+        elif apart.codes is not None:
+            self._parts.append(_Apart(apart.slots, apart.codes, self._matches.possible))
+            self._led.append(None)
+        return True
 
     def search(self, query: NDArray[np.float32]) -> Found:
         """The k nearest."""
@@ -186,6 +221,8 @@ class _Sealed:
                 return found
             self._matches.settle()
             self._look()
+        if self._scan is not None:
+            return self._exactly(self._scanned(query, *self._scan))
         if self._count <= max(EXACT, self._wish.k):
             return self._exactly(self._measured(query, *self._all()))
         found = None if self._wish.effort.exact else self._by_codes(query)
@@ -194,12 +231,19 @@ class _Sealed:
     def _exactly(self, nearest: Nearest) -> Found:
         return Found(nearest, Course("exact", self._count))
 
+    def _scanned(self, query: NDArray[np.float32], slots: Slots, scan: Scan) -> Nearest:
+        [(places, measured)] = scan.nearest(query[np.newaxis], self._wish.k)
+        return Nearest(slots[places], measured)
+
     def _all(self) -> tuple[Slots, NDArray[np.float32]]:
         """The few allowed slots and their vectors, read once for all queries."""
         if self._few is None:
-            slots = np.flatnonzero(self._allowed)
+            slots = self._allowed()
             self._few = slots, self._moment.snapshot.vectors(self._moment.view.keys[slots])
         return self._few
+
+    def _allowed(self) -> Slots:
+        return np.flatnonzero(self._matches.possible[: self._moment.view.table.sealed])
 
     def _measured(
         self, query: NDArray[np.float32], slots: Slots, vectors: NDArray[np.float32]
@@ -208,7 +252,7 @@ class _Sealed:
         return _best(self._moment, self._wish.k, measured)
 
     def _by_all(self, query: NDArray[np.float32]) -> Nearest:
-        slots, best = np.flatnonzero(self._allowed), _NOTHING
+        slots, best = self._allowed(), _NOTHING
         for page in pages(len(slots), MEASURE_ROWS):
             vectors = self._moment.snapshot.vectors(self._moment.view.keys[slots[page]])
             here = self._measured(query, slots[page], vectors)
@@ -218,7 +262,7 @@ class _Sealed:
     def _by_codes(self, query: NDArray[np.float32]) -> Found | None:
         """The k nearest by way of candidates; None when they do not settle it."""
         k, rounds, wanted = self._wish.k, 0, np.inf
-        scanned = [part.segment.scanned for part in self._parts]
+        scanned = [part.scanned for part in self._parts]
         count = max(max(one.first for one in scanned), self._wish.floor, 3 * k)
         most = MOST if self._matches.unsure else min(one.most for one in scanned)
         most = max(most, 8 * k, self._wish.floor)
@@ -227,22 +271,43 @@ class _Sealed:
             seen = self._candidates(query, count)
             if count > SOUNDING:
                 seen = [one.up_to(wanted) for one in seen]
-            slots = np.concatenate([one.slots for one in seen])
-            vectors = self._moment.snapshot.vectors(self._moment.view.keys[slots])
-            measured = distances(self._wish.space, vectors, query)
-            best = self._best_matches(Nearest(slots, measured))
-            error, reach = _reach(seen, measured, self._wish.sigmas)
-            enough = len(best.slots) == k and reach > best.distances[-1]
-            if enough or all(one.horizon == np.inf for one in seen):
-                self._report(best)
-                return Found(best, Course(self._plan, len(slots), rounds, error))
+            for some in self._portions(seen, rounds):
+                best, measured, error, settled = self._judged(query, some)
+                if settled:
+                    self._report(best)
+                    return Found(best, Course(self._plan, measured, rounds, error))
             if count >= most:
                 break
             wanted = float(best.distances[-1]) + AHEAD * error if len(best.slots) == k else np.inf
             count = min(GROWTH * count, most) if count < SOUNDING else most
         for part in self._parts:
-            part.segment.doubt_signs()
+            part.doubt()
         return None
+
+    def _portions(self, seen: list[_Seen], rounds: int) -> list[list[_Seen]]:
+        """How many candidates to measure: at first few, which are often enough, then all."""
+        few = FEW + self._wish.k
+        if rounds > 1 or self._matches.unsure or self._wish.floor > FIRST:
+            return [seen]
+        estimates = (
+            seen[0].estimates if len(seen) == 1 else np.concatenate([one.estimates for one in seen])
+        )
+        if len(estimates) <= few:
+            return [seen]
+        last = estimates[few] if len(seen) == 1 else np.partition(estimates, few)[few]
+        return [[one.up_to(last) for one in seen], seen]
+
+    def _judged(
+        self, query: NDArray[np.float32], seen: list[_Seen]
+    ) -> tuple[Nearest, int, float, bool]:
+        """The best of these candidates, how many they are, their error, and if that settles it."""
+        slots = seen[0].slots if len(seen) == 1 else np.concatenate([one.slots for one in seen])
+        vectors = self._moment.snapshot.vectors(self._moment.view.keys[slots])
+        measured = distances(self._wish.space, vectors, query)
+        best = self._best_matches(Nearest(slots, measured))
+        error, reach = _reach(seen, measured, self._wish.sigmas)
+        enough = len(best.slots) == self._wish.k and reach > best.distances[-1]
+        return best, len(slots), error, enough or all(one.horizon == np.inf for one in seen)
 
     def _best_matches(self, found: Nearest) -> Nearest:
         """The k nearest of these that match."""
@@ -276,12 +341,18 @@ class _Sealed:
         return graph if allowed >= LED * len(graph) else None
 
     def _suggested(
-        self, part: _Part, graph: SealedGraph | None, query: NDArray[np.float32], count: int
+        self,
+        part: _Part | _Apart,
+        graph: SealedGraph | None,
+        query: NDArray[np.float32],
+        count: int,
     ) -> _Seen | None:
         """What the graph suggests; None when it cannot tell, or this is an audit."""
         recall = self._wish.effort.recall
-        found = None if graph is None else graph.candidates(query, count, recall)
-        if graph is None or found is None:
+        if graph is None or isinstance(part, _Apart):
+            return None
+        found = graph.candidates(query, count, recall)
+        if found is None:
             return None
         kept = part.mask[found.slots]
         if kept.mean() < LIVING:
@@ -335,6 +406,15 @@ class _Part:
         self._share = share
         self._masked = share < UNMASKED
 
+    @property
+    def scanned(self) -> SealedVectors | SealedSigns:
+        """What finds candidates."""
+        return self.segment.scanned
+
+    def doubt(self) -> None:
+        """Learns that candidates did not settle a query."""
+        self.segment.doubt_signs()
+
     def candidates(self, query: NDArray[np.float32], count: int) -> _Seen:
         """About the `count` best of them."""
         if count > self._share * UNMASKED_MOST:
@@ -342,12 +422,35 @@ class _Part:
         asked = count if self._masked else int(count / self._share)
         found = self.segment.scanned.candidates(query, asked, self.mask if self._masked else None)
         horizon = np.inf if len(found.slots) < asked else float(found.estimates[-1])
+        if self._share == 1:
+            return _Seen(self.base + found.slots, found.estimates, horizon, found.spread)
         kept = self.mask[found.slots]
         if not self._masked and horizon < np.inf and kept.sum() < SCARCE * count:
             # What is near the query is not what is allowed: from now on the mask is used.
             self._masked = True
             return self.candidates(query, count)
         return _Seen(self.base + found.slots[kept], found.estimates[kept], horizon, found.spread)
+
+
+class _Apart:
+    """The records of a filter that comes again, coded apart from the others."""
+
+    def __init__(self, slots: Slots, codes: SealedVectors, possible: Mask) -> None:
+        """Not all of these slots are `possible` any more."""
+        self._slots = slots
+        self._possible = possible
+        self.scanned = codes
+
+    def doubt(self) -> None:
+        """There is nothing else to ask."""
+
+    def candidates(self, query: NDArray[np.float32], count: int) -> _Seen:
+        """The `count` best of them, without those that have died."""
+        found = self.scanned.candidates(query, count, None)
+        horizon = np.inf if len(found.slots) < count else float(found.estimates[-1])
+        slots = self._slots[found.slots]
+        kept = self._possible[slots]
+        return _Seen(slots[kept], found.estimates[kept], horizon, found.spread)
 
 
 def _reach(seen: list[_Seen], measured: NDArray[np.float32], sigmas: float) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vermilion.local.blocks import Blocks, CacheDamaged
+from vermilion.local.blocks import CacheDamaged
 from vermilion.local.index.base import Mask, Slots
 from vermilion.types import Space, pages
 
@@ -80,13 +80,26 @@ def build_vectors(
     return {"codes": bytes(index.to_bytes()), "centre": frame.centre}, values
 
 
+class Source(Protocol):
+    """What `build_vectors` made: a file of blocks, or the blocks themselves."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """See Blocks."""
+        ...
+
+    def array(self, name: str, /) -> NDArray[Any]:
+        """See Blocks."""
+        ...
+
+
 class SealedVectors:
-    """The codes of one segment, loaded into memory."""
+    """Codes in memory: of one segment, or of some of its records."""
 
     # Candidates asked for at first, and at most.
     first, most = 32, 32_768
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Source) -> None:
         """Raises CacheDamaged when the file does not hold what its header says."""
         package = codec()
         if package is None:
@@ -95,8 +108,10 @@ class SealedVectors:
         self._frame = _Frame(
             values["space"], blocks.array("centre"), values["weight"], values["offset"]
         )
+        codes = blocks.array("codes")
+        self._bytes = codes.nbytes
         try:
-            self._index = package.TurboQuantIndex.from_bytes(blocks.array("codes").tobytes())
+            self._index = package.TurboQuantIndex.from_bytes(codes.tobytes())
         except (ValueError, MemoryError) as error:
             raise CacheDamaged(f"codes cannot be read: {error}") from error
         if len(self._index) != values["rows"]:
@@ -120,6 +135,11 @@ class SealedVectors:
         """The space that the estimates are about."""
         return self._frame.space
 
+    @property
+    def bytes(self) -> int:
+        """About what they take in memory: the codes, and the matrix that rotates queries."""
+        return self._bytes + 4 * len(self._frame.centre) ** 2
+
     def candidates(
         self, query: NDArray[np.float32], count: int, allowed: Mask | None
     ) -> Candidates:
@@ -127,6 +147,24 @@ class SealedVectors:
         row, constant = self._frame.query(query)
         scores, slots = self._index.search(row[np.newaxis], count, mask=allowed)
         return Candidates(slots[0].astype(np.int64), self._frame.distances(scores[0], constant))
+
+
+@dataclass(frozen=True)
+class _Built:
+    """Blocks that were never in a file."""
+
+    blocks: dict[str, NDArray[Any] | bytes]
+    values: dict[str, Any]
+
+    def array(self, name: str, /) -> NDArray[Any]:
+        block = self.blocks[name]
+        return np.frombuffer(block, np.uint8) if isinstance(block, bytes) else block
+
+
+def coded(space: Space, vectors: Rows) -> SealedVectors | None:
+    """The codes of these vectors, or None when they cannot be coded."""
+    built = build_vectors(space, vectors)
+    return None if built is None else SealedVectors(_Built(*built))
 
 
 # ── every space as a dot product, greater is nearer ──────────────────────────────────────────────

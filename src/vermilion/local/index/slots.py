@@ -47,6 +47,12 @@ class SlotTable:
         """The keys of the first slots."""
         return self._keys.array(length)
 
+    def counts(self, mask: Mask) -> tuple[int, ...]:
+        """How many slots of each segment a mask has."""
+        return tuple(
+            int(np.count_nonzero(mask[base : base + len(keys)])) for base, keys in self._runs
+        )
+
     def advance(self, touched: Touched, present: Keys, live: Mask) -> tuple[Change, Mask]:
         """Gives every present key a new slot; returns what is new and which slots are alive now.
 
@@ -116,6 +122,16 @@ class View:
     def ordered(self) -> Keys:
         """The keys of all records, ascending."""
         return np.sort(self.keys[self.live])
+
+    @cached_property
+    def tail(self) -> Slots:
+        """The slots of the tail that hold a record."""
+        return self.table.sealed + np.flatnonzero(self.live[self.table.sealed :])
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """How many slots of each segment hold a record."""
+        return self.table.counts(self.live)
 
     @cached_property
     def living(self) -> Slots:

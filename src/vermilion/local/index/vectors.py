@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vermilion.local.index.base import TINY, Change, Growable, Slots, distances, squares
+from vermilion.local.index.base import TINY, Change, Growable, Mask, Slots, distances, squares
 from vermilion.local.snapshot import Keys, Snapshot
 from vermilion.types import Space, pages
 
@@ -70,7 +70,7 @@ class FlatVectors:
         everything = len(places) == last
         rows = self._rows.array(last) if everything else self._rows.array()[places]
         lengths = self._squares.array(last) if everything else self._squares.array()[places]
-        scan = _Scan(self._space, rows, lengths, keys)
+        scan = Scan(self._space, rows, lengths, keys)
         found: list[Nearest] = []
         for page in pages(len(queries), max(1, SCORES // len(rows))):
             for hits, measured in scan.nearest(queries[page], k):
@@ -79,17 +79,32 @@ class FlatVectors:
 
 
 @dataclass(frozen=True)
-class _Scan:
-    """Rows side by side with what is known of each."""
+class Scan:
+    """Rows side by side with what is known of each: searched exactly."""
 
     space: Space
     rows: NDArray[np.float32]
     squares: NDArray[np.float32]
     keys: Keys
 
+    @classmethod
+    def of(cls, space: Space, rows: NDArray[np.float32], keys: Keys) -> Scan:
+        """These rows, with the keys of their records."""
+        return cls(space, rows, squares(rows), keys)
+
+    def only(self, kept: Mask) -> Scan:
+        """Some of the rows."""
+        return Scan(self.space, self.rows[kept], self.squares[kept], self.keys[kept])
+
+    @property
+    def bytes(self) -> int:
+        """What they take in memory."""
+        return self.rows.nbytes + self.squares.nbytes + self.keys.nbytes
+
     def nearest(
         self, queries: NDArray[np.float32], k: int
     ) -> list[tuple[Slots, NDArray[np.float32]]]:
+        """For each query the places of the k nearest rows, and their distances."""
         longest = float(np.sqrt(self.squares.max()))
         query_lengths = np.sqrt(squares(queries))
         lengths = np.append(query_lengths, longest)
