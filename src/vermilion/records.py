@@ -163,6 +163,8 @@ def id_list(ids: list[Any] | None) -> list[str]:
         raise ArgumentValueError(f"Expected IDs to be a list, got {type(ids).__name__}")
     if not ids:
         raise ArgumentValueError("Expected IDs to be a non-empty list, got 0 IDs")
+    if all(type(id) is str and id.isascii() and id for id in ids):
+        return [*ids]
     for id in ids:
         if not isinstance(id, str):
             raise ArgumentValueError(f"Expected ID to be a str, got {id!r}")

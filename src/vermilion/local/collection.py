@@ -233,10 +233,11 @@ class LocalCollection(Lasting, Making):
         if selection.filter is None and (selection.ids is not None or not offset):
             with store.reading() as snapshot:
                 if selection.ids is None:
-                    keys = snapshot.page_of_keys(limit)
-                else:
-                    found = snapshot.keys_of(selection.ids).values()
-                    keys = _page(np.sort(np.fromiter(found, np.int64, len(found))), limit, offset)
+                    return snapshot.records(snapshot.page_of_keys(limit), columns)
+                if limit is None and not offset:
+                    return snapshot.records_of(selection.ids, columns)
+                found = snapshot.keys_of(selection.ids).values()
+                keys = _page(np.sort(np.fromiter(found, np.int64, len(found))), limit, offset)
                 return snapshot.records(keys, columns)
         with indexer.reading(planner.needs(selection)) as moment:
             stop = None if limit is None else (offset or 0) + limit

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vermilion.times import TIME_TAGS, time_form, time_of_form
 from vermilion.types import TYPE_KEY, SparseVector
@@ -27,7 +30,7 @@ _encoder = json.JSONEncoder(
     separators=(",", ":"),
     default=_form,
 )
-_decoder = json.JSONDecoder()
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # json's own scanner
 
 
 def encode_metadata(metadata: Mapping[str, Any] | None) -> str | None:
@@ -42,7 +45,10 @@ def decode_metadata(text: str | None) -> dict[str, Any] | None:
     """The metadata that `encode_metadata` wrote."""
     if text is None:
         return None
-    metadata: dict[str, Any] = _decoder.raw_decode(text)[0]  # loads also looks for white space
+    try:
+        metadata: dict[str, Any] = _scan(text, 0)[0]  # loads also looks for white space
+    except StopIteration as place:
+        raise json.JSONDecodeError("Expecting value", text, place.value) from None
     # No key begins like the tag, so a dict with one is such a form.
     return _read(metadata) if TYPE_KEY in text else metadata
 
@@ -71,6 +77,12 @@ def checksum(id: str, document: str | None, uri: str | None, metadata: str | Non
     cells = (id, document, uri, metadata)
     shape = "".join("-" if cell is None else "+" for cell in cells)
     return crc32("\x1f".join((shape, *(cell or "" for cell in cells))).encode())
+
+
+def hash_ids(ids: Iterable[str]) -> NDArray[np.int64]:
+    """The hash of each id, see `hash_id`."""
+    digests = [blake2b(id.encode(), digest_size=8).digest() for id in ids]
+    return np.frombuffer(b"".join(digests), ">i8").astype(np.int64)
 
 
 def hash_id(id: str) -> int:

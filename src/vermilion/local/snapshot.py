@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vermilion.engine import Column
 from vermilion.errors import DamagedError, NotFoundError, VersionMismatchError
-from vermilion.local.rows import decode_metadata, hash_id
+from vermilion.local.rows import decode_metadata, hash_ids
 from vermilion.types import Records
 
 FORMAT = 1
@@ -29,6 +29,13 @@ Keys = NDArray[np.int64]
 # Vectors are copied out of SQLite in pieces of this size.
 PIECE_BYTES = 2**17
 
+# The keys of records that may have ids with these hashes.
+KEYS_OF = (
+    "select i.key from carray(?1) c cross join ids i on i.hash = c.value"
+    " union all"
+    " select i.key from carray(?1) c cross join recent_ids i on i.hash = c.value"
+)
+_CELLS = frozenset(("documents", "uris", "metadatas"))
 # The cells of records, in the order of the keys given.
 CELLS_OF = (
     "select r.id, r.document, r.uri, r.metadata"
@@ -111,17 +118,23 @@ class Snapshot:
         """From each id that exists to its key."""
         if not ids or not self.head.rows:
             return {}
-        hashes = np.fromiter(map(hash_id, ids), np.int64, len(ids))
         found = self._connection.execute(
-            "select r.id, r.key from ("
-            " select i.key from carray(?1) c cross join ids i on i.hash = c.value"
-            " union all"
-            " select i.key from carray(?1) c cross join recent_ids i on i.hash = c.value"
-            ") f cross join records r on r.key = f.key",
-            (apsw.carray(hashes),),
+            f"select r.id, r.key from ({KEYS_OF}) f cross join records r on r.key = f.key",
+            (apsw.carray(hash_ids(ids)),),
         )
         wanted = set(ids)
         return {id: key for id, key in found if id in wanted}
+
+    def records_of(self, ids: Sequence[str], columns: Collection[Column]) -> Records:
+        """The rows with these ids that exist, in the order of insertion."""
+        if ids and self.head.rows and not _CELLS.isdisjoint(columns):
+            found = self.for_keys(KEYS_OF, hash_ids(ids))
+            keys = distinct(np.fromiter((key for (key,) in found), np.int64, -1))
+            rows, wanted = list(self.for_keys(CELLS_OF, keys)), set(ids)
+            if rows and len(rows) == len(keys) and all(row[0] in wanted for row in rows):
+                return _aligned(rows, self._vectors_if(columns, keys), columns)
+        # None is there, or one that is asked for has the hash of another.
+        return self.records(np.sort(np.fromiter(self.keys_of(ids).values(), np.int64)), columns)
 
     def all_keys(self) -> Keys:
         """The keys of all records, ascending."""
@@ -169,18 +182,13 @@ class Snapshot:
         """The rows with these keys, in their order."""
         if not len(keys):
             return no_records(columns, self.head.dimension)
-        vectors = self.vectors(keys) if "vectors" in columns else None
-        if not {"documents", "uris", "metadatas"} & set(columns):
+        vectors = self._vectors_if(columns, keys)
+        if _CELLS.isdisjoint(columns):
             return Records(self._ids(keys), vectors)
-        rows = self._all(self.for_keys(CELLS_OF, keys), keys)
-        ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
-        return Records(
-            ids,
-            vectors,
-            documents if "documents" in columns else None,
-            uris if "uris" in columns else None,
-            [decode_metadata(text) for text in metadatas] if "metadatas" in columns else None,
-        )
+        return _aligned(self._all(self.for_keys(CELLS_OF, keys), keys), vectors, columns)
+
+    def _vectors_if(self, columns: Collection[Column], keys: Keys) -> NDArray[np.float32] | None:
+        return self.vectors(keys) if "vectors" in columns else None
 
     def vectors(self, keys: Keys) -> NDArray[np.float32]:
         """The vectors with these keys, in their order, shape (n, dimension)."""
@@ -234,6 +242,20 @@ class Snapshot:
         if len(found) != len(keys):
             raise DamagedError(f"{len(keys)} records were looked up, and {len(found)} are there")
         return found
+
+
+def _aligned(
+    rows: list[Any], vectors: NDArray[np.float32] | None, columns: Collection[Column]
+) -> Records:
+    """Cells of records, at least one, as columns."""
+    ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
+    return Records(
+        ids,
+        vectors,
+        documents if "documents" in columns else None,
+        uris if "uris" in columns else None,
+        [*map(decode_metadata, metadatas)] if "metadatas" in columns else None,
+    )
 
 
 def _expand(runs: Sequence[tuple[int, int]]) -> Keys:

@@ -109,14 +109,16 @@ def _dots(rows: NDArray[Any], query: NDArray[Any]) -> NDArray[Any]:
 
 
 def _cosine(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
-    row_squares, query_square = squares(rows), squares(query[np.newaxis])
-    precise = (row_squares > TINY) & (row_squares < HUGE)
-    precise &= (query_square > TINY) & (query_square < HUGE)
-    lengths = np.sqrt(row_squares) * np.sqrt(query_square)
-    similarity = np.divide(_dots(rows, query), lengths, out=np.zeros_like(lengths), where=precise)
+    with np.errstate(all="ignore"):
+        row_squares, query_square = squares(rows), squares(query[np.newaxis])
+        lengths = np.sqrt(row_squares) * np.sqrt(query_square)
+        similarity = _dots(rows, query) / lengths
+        precise = (row_squares > TINY) & (row_squares < HUGE)
+    if not TINY < query_square[0] < HUGE:
+        precise[:] = False
     if not precise.all():
         similarity[~precise] = _wide_similarity(rows[~precise], query)
-    result: NDArray[np.float32] = np.float32(1) - np.clip(similarity, -1, 1)
+    result: NDArray[np.float32] = np.float32(1) - np.minimum(np.maximum(similarity, -1), 1)
     return result
 
 
