@@ -290,6 +290,10 @@ class Collection(
         self, embeddings: Any, texts: Any, images: Any, uris: Any
     ) -> NDArray[np.float32]:
         rows = vector_rows(embeddings)
+        if rows is not None and texts is None and images is None and uris is None:
+            vectors = vector_column(rows)
+            assert vectors is not None
+            return vectors
         columns = {
             "embeddings": rows,
             "documents": as_list(texts),

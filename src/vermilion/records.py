@@ -369,12 +369,13 @@ def check_n_results(n_results: object) -> int:
     return n_results
 
 
+_MODES = get_args(Mode)
+
+
 def check_mode(mode: object) -> Mode:
     """How a text is looked for."""
-    if mode not in get_args(Mode):
-        raise ArgumentValueError(
-            f"Expected mode to be one of {', '.join(get_args(Mode))}, got {mode!r}"
-        )
+    if mode not in _MODES:
+        raise ArgumentValueError(f"Expected mode to be one of {', '.join(_MODES)}, got {mode!r}")
     return cast(Mode, mode)
 
 

@@ -60,6 +60,9 @@ if TYPE_CHECKING:  # forty classes, of which a first query needs none
 HANDLE_BYTES = 450_000
 
 
+USUAL_HNSW = Hnsw()
+
+
 class MadeMeanwhile(Exception):
     """Another writer made the store of a collection first."""
 
@@ -337,7 +340,7 @@ class LocalCollection(Lasting, Making):
     def _wish(self, k: int, effort: Effort = USUAL) -> Wish:
         # The default of a graph's ef_search is no wish of the user: codes need fewer candidates.
         wanted = self._hnsw.ef_search
-        floor = FIRST if wanted == Hnsw().ef_search else wanted
+        floor = FIRST if wanted == USUAL_HNSW.ef_search else wanted
         return Wish(self._hnsw.space, k, effort, floor)
 
     # ── indexes ──────────────────────────────────────────────────────────────────────────────────

@@ -149,9 +149,10 @@ class Indexer:
             state = self._replay(snapshot)
             while not self._open_segments(state, needs):
                 state = self._reload(snapshot)
-            if self._missing(state, snapshot, needs) and not _tail_is_alive(state.view):
-                state = self._reload(snapshot)  # an index starts from slots that are all alive
-            self._build_tail(state, snapshot, needs)
+            if self._missing(state, snapshot, needs):
+                if not _tail_is_alive(state.view):
+                    state = self._reload(snapshot)  # an index starts from slots that are all alive
+                self._build_tail(state, snapshot, needs)
         except BaseException:
             self._state = None  # half applied is worse than not at all
             raise

@@ -53,7 +53,7 @@ class Matches:
         self._possible = possible
         self._counts = counts
         self.known = known
-        if open_question is not None:
+        if open_question is not None and open_question.unsure is not None:
             self._unsure = open_question.unsure & possible
 
     @property
@@ -166,10 +166,10 @@ def _now(moment: Moment, filter: Filter, known: KnownFilter) -> Now:
 
 @dataclass(frozen=True)
 class Node:
-    """A part of a filter: which slots may match it, and of which it is not sure."""
+    """A part of a filter: which slots may match it, and of which it is not sure, if of any."""
 
     possible: Mask
-    unsure: Mask
+    unsure: Mask | None
 
     def test(self, slots: Slots, texts: Texts) -> Mask:
         """Which of these slots match, given their documents."""
@@ -185,6 +185,7 @@ class _Document(Node):
 
     def test(self, slots: Slots, texts: Texts) -> Mask:
         """See Node. What is settled already is not asked again."""
+        assert self.unsure is not None, "only documents can tell"
         result = self.possible[slots]
         asked = np.flatnonzero(self.unsure[slots])
         test, operand = self.condition.operator.test, self.condition.operand
@@ -218,12 +219,18 @@ def _node(moment: Moment, filter: Filter) -> Node:
         return _leaf(moment, filter)
     parts = [_node(moment, part) for part in filter.parts]
     if not parts:
-        return _sure(np.full(len(moment.view), isinstance(filter, And)))
+        return Node(np.full(len(moment.view), isinstance(filter, And)), None)
     join = np.logical_and if isinstance(filter, And) else np.logical_or
     possible = reduce(join, (part.possible for part in parts))
-    certain = reduce(join, (part.possible & ~part.unsure for part in parts))
+    if all(part.unsure is None for part in parts):
+        return Node(possible, None)
+    certain = reduce(join, (_certain(part) for part in parts))
     kind = _Any if isinstance(filter, Or) else _All
     return kind(possible, possible & ~certain, parts)
+
+
+def _certain(node: Node) -> Mask:
+    return node.possible if node.unsure is None else node.possible & ~node.unsure
 
 
 def _leaf(moment: Moment, condition: Condition) -> Node:
@@ -232,21 +239,20 @@ def _leaf(moment: Moment, condition: Condition) -> Node:
     if condition.field == ID:
         operand = condition.operand
         mask = with_ids(moment, operand if isinstance(operand, list) else [operand])
-        return _sure(~mask if condition.operator.negated else mask)
-    return _sure(_in_metadata(moment, condition))
-
-
-def _sure(mask: Mask) -> Node:
-    return Node(mask, np.zeros_like(mask))
+        return Node(~mask if condition.operator.negated else mask, None)
+    return Node(_in_metadata(moment, condition), None)
 
 
 def _in_metadata(moment: Moment, condition: Condition) -> Mask:
     assert moment.columns is not None, "the columns were not asked for"
-    mask = moment.columns.matches(condition, len(moment.view))
-    for base, segment in moment.segments:
+    masks = []
+    for _, segment in moment.segments:
         assert segment.columns is not None, "the columns were not asked for"
-        mask[base : base + len(segment)] = segment.columns.matches(condition, len(segment))
-    return mask
+        masks.append(segment.columns.matches(condition, len(segment)))
+    sealed = sum(map(len, masks))
+    if sealed < len(moment.view) or not masks:
+        masks.append(moment.columns.matches(condition, len(moment.view))[sealed:])
+    return masks[0] if len(masks) == 1 else np.concatenate(masks)
 
 
 def with_ids(moment: Moment, ids: list[str]) -> Mask:

@@ -286,16 +286,10 @@ class _Sealed:
 
     def _portions(self, seen: list[_Seen], rounds: int) -> list[list[_Seen]]:
         """How many candidates to measure: at first few, which are often enough, then all."""
-        few = FEW + self._wish.k
         if rounds > 1 or self._matches.unsure or self._wish.floor > FIRST:
             return [seen]
-        estimates = (
-            seen[0].estimates if len(seen) == 1 else np.concatenate([one.estimates for one in seen])
-        )
-        if len(estimates) <= few:
-            return [seen]
-        last = estimates[few] if len(seen) == 1 else np.partition(estimates, few)[few]
-        return [[one.up_to(last) for one in seen], seen]
+        few = _best_of(seen, FEW + self._wish.k)
+        return [seen] if few is seen else [few, seen]
 
     def _judged(
         self, query: NDArray[np.float32], seen: list[_Seen]
@@ -325,12 +319,7 @@ class _Sealed:
             self._suggested(part, led, query, count) or part.candidates(query, count)
             for part, led in zip(self._parts, self._led, strict=True)
         ]
-        if len(seen) > 1:
-            estimates = np.concatenate([one.estimates for one in seen])
-            if len(estimates) > count:
-                last = np.partition(estimates, count)[count]
-                seen = [one.up_to(last) for one in seen]
-        return seen
+        return seen if len(seen) == 1 else _best_of(seen, count)
 
     def _led_by(self, segment: Segment, allowed: int) -> SealedGraph | None:
         """The graph of the segment, if it is to be asked."""
@@ -388,11 +377,25 @@ class _Seen:
 
     def up_to(self, estimate: float) -> _Seen:
         """Those that are better than this, and the first few in any case."""
-        end = max(int(np.searchsorted(self.estimates, estimate)), TELLING)
+        return self.first(int(self.estimates.searchsorted(estimate)))
+
+    def first(self, count: int) -> _Seen:
+        """So many of them, or the first few in any case."""
+        end = max(count, TELLING)
         if end >= len(self.slots):
             return self
         horizon = float(self.estimates[end])
         return _Seen(self.slots[:end], self.estimates[:end], horizon, self.spread)
+
+
+def _best_of(seen: list[_Seen], count: int) -> list[_Seen]:
+    """The best of all, but of each so many that they tell how far off it is."""
+    if sum(len(one.slots) for one in seen) <= count:
+        return seen
+    if len(seen) == 1:
+        return [seen[0].first(count)]
+    last = np.partition(np.concatenate([one.estimates for one in seen]), count)[count]
+    return [one.up_to(last) for one in seen]
 
 
 class _Part:

@@ -46,6 +46,8 @@ from vermilion.where import Condition
 # Columns share a pack up to this length. What a query first touches is checksummed by the pack:
 # 0.15 ms a megabyte.
 PACK_BYTES = 2**20
+# So many keys that were asked for are not looked up again.
+REMEMBERED = 256
 DTYPES = ("|u1", "|b1", "|i1", "<i2", "<i4", "<i8", "<f8", "<u4")
 NUMBERS = ("int", "float", *TIME_KINDS, "[]")
 TEXTS = ("str", "[str]")
@@ -64,6 +66,7 @@ class SealedColumns:
         self._keys = Texts(blocks.array("key text"), blocks.array("key ends"))
         self._key_of, self._kind_of, self._array_of = blocks.array("columns")
         self._arrays = blocks.array("arrays")
+        self._asked_before: dict[str, dict[str, SealedNumbers | Terms]] = {}
 
     def matches(self, condition: Condition, length: int) -> Mask:
         """Which of the first `length` slots match; a negated operator gives the complement.
@@ -100,18 +103,27 @@ class SealedColumns:
 
     def _asked(self, condition: Condition) -> list[tuple[Question, SealedNumbers | Terms]]:
         """The questions of the condition that the key has a column for, each with the column."""
-        key = self._keys.find(condition.field)
-        if key is None:
-            return []
-        asked = list(questions(condition))
-        kinds = {question.kind for question in asked}
-        first, end = np.searchsorted(self._key_of, [key, key + 1]).tolist()
-        columns = {}
-        for place in range(first, end):
-            kind = KINDS[self._kind_of[place]]
-            if kind in kinds:
-                columns[kind] = self._column(kind, int(self._array_of[place]))
-        return [(one, columns[one.kind]) for one in asked if one.kind in columns]
+        columns = self._of_key(condition.field)
+        return [(one, columns[one.kind]) for one in questions(condition) if one.kind in columns]
+
+    def _of_key(self, key: str) -> dict[str, SealedNumbers | Terms]:
+        """The columns of a key by kind; those of the first keys are remembered."""
+        columns = self._asked_before.get(key)
+        if columns is None:
+            number = self._keys.find(key)
+            first, end = (
+                (0, 0)
+                if number is None
+                else np.searchsorted(self._key_of, [number, number + 1]).tolist()
+            )
+            kinds = {KINDS[self._kind_of[place]]: place for place in range(first, end)}
+            columns = {
+                kind: self._column(kind, int(self._array_of[place]))
+                for kind, place in kinds.items()
+            }
+            if len(self._asked_before) < REMEMBERED:
+                self._asked_before[key] = columns
+        return columns
 
     def _column(self, kind: str, number: int) -> SealedNumbers | Terms:
         if kind in NUMBERS:

@@ -7,6 +7,7 @@ cannot take the dimension, a segment has none and its vectors are measured one b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -196,7 +197,7 @@ class _Frame:
 
     def query(self, query: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
         """The row to search with, and the constant that `distances` needs."""
-        row = directed(self.space, query[np.newaxis])[0]
+        row = _direction(query) if self.space == "cosine" else query
         if self.space != "l2":
             return _padded(row[np.newaxis])[0], float(row @ self.centre)
         moved = row - self.centre
@@ -232,6 +233,12 @@ def directed(space: Space, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths[lengths == 0] = 1
     directions: NDArray[np.float32] = (vectors / lengths[:, np.newaxis]).astype(np.float32)
     return directions
+
+
+def _direction(query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As `directed` has it for one vector, in fewer steps."""
+    wide = query.astype(np.float64)
+    return query / np.float32(math.sqrt(wide @ wide) or 1)
 
 
 def _padded(rows: NDArray[Any]) -> NDArray[np.float32]:
