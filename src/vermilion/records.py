@@ -251,7 +251,12 @@ def check_finite(vectors: NDArray[np.float32]) -> None:
 
 def _matrix(rows: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
     try:
-        matrix = rows if isinstance(rows, np.ndarray) else np.array([np.asarray(r) for r in rows])
+        if isinstance(rows, np.ndarray):
+            matrix = rows
+        elif len(rows) == 1:
+            matrix = np.asarray(rows[0])[np.newaxis]
+        else:
+            matrix = np.array([np.asarray(row) for row in rows])
     except ValueError:  # numpy's word for rows of different lengths
         raise _ragged(rows) from None
     if matrix.ndim != 2:

@@ -122,9 +122,11 @@ class Now:
 class KnownFilter:
     """What is known of one filter."""
 
-    def __init__(self, cache: FilterCache) -> None:
+    def __init__(self, cache: FilterCache, key: Hashable) -> None:
         self._cache = cache
+        self.key = key
         self.uses = 0
+        self.weighed = 0  # what it took when the cache last looked
         self._in_segments: NDArray[np.uint8] | None = None
         self._now: Now | None = None
         self._apart: tuple[Apart | None, View | None] = None, None
@@ -161,7 +163,7 @@ class KnownFilter:
         """Keeps what it lets through at this moment."""
         now.possible.setflags(write=False)
         self._now = now
-        self._cache.weigh()
+        self._cache.weigh(self)
 
     # ── records apart ────────────────────────────────────────────────────────────────────────────
 
@@ -180,7 +182,7 @@ class KnownFilter:
     def keep(self, apart: Apart) -> None:
         """Keeps its records apart."""
         self._apart = apart, None
-        self._cache.weigh()
+        self._cache.weigh(self)
 
     def is_due(self, count: int, bytes: int) -> bool:
         """Whether its records, so many that take so much, are worth keeping apart by now."""
@@ -209,6 +211,7 @@ class FilterCache:
         self._reading = reading
         self._limit = BYTES + BYTES_PER_ROW * rows if limit is None else limit
         self._known: OrderedDict[Hashable, KnownFilter] = OrderedDict()
+        self.bytes = 0
         self._guard = forks.Lock()
         self._coder: threading.Thread | None = None
 
@@ -220,9 +223,9 @@ class FilterCache:
         with self._guard:
             known = self._known.get(key)
             if known is None:
-                known = self._known[key] = KnownFilter(self)
+                known = self._known[key] = KnownFilter(self, key)
                 if len(self._known) > FILTERS:
-                    self._known.popitem(last=False)
+                    self._forget_oldest()
             self._known.move_to_end(key)
             known.uses += 1
             return known if known.uses >= KEPT_AT else None
@@ -231,27 +234,22 @@ class FilterCache:
         """Whether the records of one filter may take so much."""
         return bytes <= LARGEST * self._limit
 
-    @property
-    def bytes(self) -> int:
-        """What is kept."""
+    def weigh(self, known: KnownFilter) -> None:
+        """Forgets the filters that were not used for longest, until all fit with this one."""
         with self._guard:
-            return sum(known.bytes for known in self._known.values())
+            if self._known.get(known.key) is known:
+                self.bytes += known.bytes - known.weighed
+                known.weighed = known.bytes
+            while self.bytes > self._limit:
+                self._forget_oldest()
 
-    def weigh(self) -> None:
-        """Forgets the filters that were not used for longest, until the others fit."""
-        with self._guard:
-            sizes = {key: known.bytes for key, known in self._known.items()}
-            excess = sum(sizes.values()) - self._limit
-            for key, size in sizes.items():
-                if excess <= 0:
-                    return
-                del self._known[key]
-                excess -= size
+    def _forget_oldest(self) -> None:
+        self.bytes -= self._known.popitem(last=False)[1].weighed
 
     def close(self) -> None:
         """Forgets all, and keeps nothing from now on."""
         with self._guard:
-            self._limit = 0
+            self._limit = self.bytes = 0
             self._known.clear()
 
     # ── coding ───────────────────────────────────────────────────────────────────────────────────
