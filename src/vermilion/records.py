@@ -163,7 +163,7 @@ def id_list(ids: list[Any] | None) -> list[str]:
         raise ArgumentValueError(f"Expected IDs to be a list, got {type(ids).__name__}")
     if not ids:
         raise ArgumentValueError("Expected IDs to be a non-empty list, got 0 IDs")
-    if all(type(id) is str and id.isascii() and id for id in ids):
+    if set(map(type, ids)) == {str} and all(map(str.isascii, ids)) and "" not in ids:
         return [*ids]
     for id in ids:
         if not isinstance(id, str):

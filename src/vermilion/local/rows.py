@@ -81,8 +81,8 @@ def checksum(id: str, document: str | None, uri: str | None, metadata: str | Non
 
 def hash_ids(ids: Iterable[str]) -> NDArray[np.int64]:
     """The hash of each id, see `hash_id`."""
-    digests = [blake2b(id.encode(), digest_size=8).digest() for id in ids]
-    return np.frombuffer(b"".join(digests), ">i8").astype(np.int64)
+    digests = b"".join([blake2b(id.encode(), digest_size=8).digest() for id in ids])
+    return np.frombuffer(digests, ">i8").astype(np.int64)
 
 
 def hash_id(id: str) -> int:

@@ -129,9 +129,9 @@ class Snapshot:
         """The rows with these ids that exist, in the order of insertion."""
         if ids and self.head.rows and not _CELLS.isdisjoint(columns):
             found = self.for_keys(KEYS_OF, hash_ids(ids))
-            keys = distinct(np.fromiter((key for (key,) in found), np.int64, -1))
-            rows, wanted = list(self.for_keys(CELLS_OF, keys)), set(ids)
-            if rows and len(rows) == len(keys) and all(row[0] in wanted for row in rows):
+            keys = distinct(np.array([key for (key,) in found], np.int64))
+            rows = list(self.for_keys(CELLS_OF, keys))
+            if rows and len(rows) == len(keys) and {row[0] for row in rows} <= set(ids):
                 return _aligned(rows, self._vectors_if(columns, keys), columns)
         # None is there, or one that is asked for has the hash of another.
         return self.records(np.sort(np.fromiter(self.keys_of(ids).values(), np.int64)), columns)
