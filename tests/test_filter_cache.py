@@ -186,7 +186,7 @@ def test_threads_see_their_own_moment(
 ) -> None:
     """Writers take the records of a filter away and bring them back while many ask for them."""
     address, oracle = filled
-    rare, queries = where({"tag": "rare"}), real_vectors(8, seed=44)
+    rare, queries = where({"tag": "rare"}), real_vectors(3, seed=44)
     some = batch(0, 2_000)
     count = len(oracle.selected(rare))
     stop = threading.Event()
@@ -205,9 +205,9 @@ def test_threads_see_their_own_moment(
                 assert len(found[0].records) == planner.select(moment, rare).sum()
             assert {m["tag"] for m in found[0].records.metadatas or [] if m} <= {"rare"}
 
-    with ThreadPoolExecutor(8) as pool:
-        asking = [pool.submit(ask, number) for number in range(8)]
-        for start in range(0, 1_000, 50):
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask, number) for number in range(3)]
+        for start in range(0, 500, 50):
             disk.delete(address, Selection([f"id{start + 7}"]))
             disk.update(address, Batch([f"id{start + 57}"], metadatas=[{"n": -1}]))
             disk.upsert(
