@@ -223,6 +223,7 @@ def test_codes_are_made_by_another_thread(
 ) -> None:
     monkeypatch.setattr(search, "FEW_BYTES", 0)
     monkeypatch.setattr(filter_cache, "SHARE", 0.5)
+    monkeypatch.setattr(filter_cache, "ROW_BYTES", 2**20)
     address, oracle = filled
     some, queries = where({"n": {"$lt": 700}}), real_vectors(30, seed=45)
     with ThreadPoolExecutor(4) as pool:

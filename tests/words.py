@@ -30,6 +30,7 @@ def keep_filters_at_once(patch: pytest.MonkeyPatch) -> None:
         cache._code(known)
         return True
 
+    patch.setattr(filter_cache, "ROW_BYTES", 2**20)
     patch.setattr(filter_cache, "APART_AT", 2)
     patch.setattr(filter_cache, "APART_ROWS", 10**9)
     patch.setattr(filter_cache, "SHARE", 1.0)

@@ -32,9 +32,9 @@ from vermilion.local.snapshot import Snapshot
 from vermilion.types import Space
 from vermilion.where import DOCUMENT, ID, Condition, Filter
 
-# What a cache may take: so many bytes, and so many for each record of the segments, whose codes
-# alone take ten times that.
-BYTES, BYTES_PER_ROW = 2**25, 16
+# What a cache may take: so many bytes for each record of the segments, up to so many in all, and
+# then a few for each: codes take 200 for each, the vectors themselves 1,500.
+ROW_BYTES, BYTES, MORE_ROW_BYTES = 512, 2**25, 16
 # Filters that are known by their key at least.
 FILTERS = 512
 # A list of operands that is longer is not compared with those that came before.
@@ -48,7 +48,7 @@ APART_AT, APART_ROWS = 4, 256
 # are not masked are scanned as fast.
 SHARE = 0.25
 # Of the whole, so much may be taken by the records of one filter.
-LARGEST = 0.25
+LARGEST = 0.5
 # Records that were kept apart are given up when fewer than this share of them is alive.
 ALIVE = 0.5
 # Bytes of vectors that are read at once to be coded; of more, each page is read twice.
@@ -209,7 +209,8 @@ class FilterCache:
         """`rows` are in the segments; at most `limit` bytes are kept."""
         self._space = space
         self._reading = reading
-        self._limit = BYTES + BYTES_PER_ROW * rows if limit is None else limit
+        usual = min(ROW_BYTES * rows, BYTES) + MORE_ROW_BYTES * rows
+        self._limit = usual if limit is None else limit
         self._known: OrderedDict[Hashable, KnownFilter] = OrderedDict()
         self.bytes = 0
         self._guard = forks.Lock()
