@@ -11,6 +11,13 @@ import httpx
 from served import HERE, NOBODY, Served, served
 
 
+def without_patience(monkeypatch: Any) -> None:
+    """One call at a time in a thread, however long it takes."""
+    monkeypatch.setattr("vermilion.server.gathering.QUICK", 0)
+    monkeypatch.setattr("vermilion.gathering.PATIENCE", 60)
+    monkeypatch.setattr("vermilion.gathering.AT_ONCE", 1)
+
+
 class Watched:
     """An engine that notes how many vectors each query has, and may be made to wait."""
 
@@ -58,7 +65,7 @@ def near(x: float, **more: Any) -> dict[str, Any]:
 
 
 def test_queries_that_wait_become_one_call(monkeypatch: Any) -> None:
-    monkeypatch.setattr("vermilion.server.gathering.PATIENCE", 60)
+    without_patience(monkeypatch)
     bodies = [near(1), near(3), near(2.9), {"query_embeddings": [[1, 0], [3, 0]], "n_results": 2}]
     with served() as server:
         path = server.filled()
@@ -70,7 +77,7 @@ def test_queries_that_wait_become_one_call(monkeypatch: Any) -> None:
 
 
 def test_queries_that_differ_in_more_than_their_vectors_do_not(monkeypatch: Any) -> None:
-    monkeypatch.setattr("vermilion.server.gathering.PATIENCE", 60)
+    without_patience(monkeypatch)
     bodies = [
         near(1),
         near(3, where={"n": 1}),
@@ -90,7 +97,7 @@ def test_queries_that_differ_in_more_than_their_vectors_do_not(monkeypatch: Any)
 
 
 def test_each_gets_its_own_error(monkeypatch: Any) -> None:
-    monkeypatch.setattr("vermilion.server.gathering.PATIENCE", 60)
+    without_patience(monkeypatch)
     with served() as server:
         path = server.filled()
         watched = Watched(server, hold=1)
@@ -101,7 +108,7 @@ def test_each_gets_its_own_error(monkeypatch: Any) -> None:
         nowhere = f"{HERE}/collections/{NOBODY}"
         assert server.post(f"{nowhere}/query", near(1)).status_code == 404
         server.app._pool.shutdown()
-        assert server.app._gathering._lines == {}
+        assert all(line.is_empty for line in server.app._gathering._lines.values())
 
 
 def test_a_slow_query_holds_up_the_others_only_for_a_moment() -> None:
@@ -144,3 +151,38 @@ def test_large_queries_are_asked_alone() -> None:
         none: dict[str, Any] = {"query_embeddings": []}
         assert server.post(f"{path}/query", none).json()["ids"] == []
         assert watched.sizes == []
+
+
+class Noting:
+    """An engine that notes whether the thread of the event loop was asked."""
+
+    def __init__(self, server: Served) -> None:
+        self.inside: list[bool] = []
+        self._engine = server.app.engine
+        server.app._gathering._engine = self  # type: ignore[assignment]
+
+    def query(self, *arguments: Any) -> Any:
+        self.inside.append("request" not in threading.current_thread().name)
+        return self._engine.query(*arguments)
+
+
+def test_a_query_that_will_be_quick_needs_no_thread(monkeypatch: Any) -> None:
+    monkeypatch.setattr("vermilion.server.gathering.QUICK", 60)
+    with served() as server:
+        path = server.filled()
+        noting = Noting(server)
+
+        def ask(**more: Any) -> bool:  # whether the thread of the event loop was asked
+            assert server.post(f"{path}/query", near(3, **more)).status_code == 200
+            return noting.inside.pop()
+
+        assert [ask(), ask(), ask()] == [False, True, True]
+        assert ask(where={"n": 2}) is False  # may take long
+        assert ask(ids=["c"]) is False
+        assert ask() is True
+        server.post(f"{path}/upsert", {"ids": ["a"], "embeddings": [[1, 0]]})
+        assert [ask(), ask()] == [False, True]  # there was something to catch up with
+        wrong = server.post(f"{path}/query", {"query_embeddings": [[1, 2, 3]]})
+        assert wrong.status_code == 400
+        monkeypatch.setattr("vermilion.server.gathering.QUICK", 0)
+        assert [ask(), ask(), ask()] == [True, False, False]  # the first was slow

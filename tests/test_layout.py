@@ -16,7 +16,7 @@ WORDS = """
     errors offline places progress forks bridge auth_types types times operators operands
     where metadata records names lifetimes configuration
     predicates keys ranks search schema_config schema_types schema schema_rules
-    plans engine switching version
+    plans engine gathering switching version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
     wire.schemas wire.settings wire.system wire.collections wire.records wire.bulk wire.care
     wire.ranked wire.past wire.absent wire.faults wire.table wire.openapi

@@ -19,6 +19,7 @@ from vermilion import forks
 from vermilion.configuration import Configuration, Hnsw
 from vermilion.engine import Column, Selection
 from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
+from vermilion.gathering import Gathering, Question
 from vermilion.local import bulk, compactor, explain, planner, values
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.eraser import erasing
@@ -118,6 +119,7 @@ class LocalCollection(Lasting, Making):
         self._indexes = None if folder is None else folder / FOLDER
         self._guard = forks.Lock()
         self._opened: tuple[Store, Indexer] | None = None
+        self._gathering = Gathering()
 
     def configure(self, configuration: Configuration) -> None:
         """Goes by this configuration from now on."""
@@ -285,7 +287,14 @@ class LocalCollection(Lasting, Making):
         effort: Effort,
     ) -> list[Hits]:
         """See Engine.query."""
-        selection = self._allowed(selection)
+        question = Question(vectors, k, selection, columns, effort)
+        if not question.is_small:
+            return self._answer(question)
+        return self._gathering.answer(question, self._answer)
+
+    def _answer(self, question: Question) -> list[Hits]:
+        vectors, columns = question.vectors, question.columns
+        selection = self._allowed(question.selection)
         opened = self._open()
         if opened is None:
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
@@ -293,7 +302,8 @@ class LocalCollection(Lasting, Making):
             self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
             if self._grapher is not None and explain.lacks_graph(moment):
                 self._grapher.start_if_due()
-            return planner.query(moment, self._wish(k, effort), vectors, selection, columns)
+            wish = self._wish(question.k, question.effort)
+            return planner.query(moment, wish, vectors, selection, columns)
 
     def search(self, searches: Sequence[Search]) -> list[Ranked]:
         """See Engine.search."""

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from vermilion.local.filter_cache import Apart, KnownFilter
 from vermilion.local.index.base import Mask, Slots, distances
 from vermilion.local.index.graph import SealedGraph, Trust
-from vermilion.local.index.sealed_vectors import SealedVectors
-from vermilion.local.index.signs import SealedSigns
+from vermilion.local.index.sealed_vectors import Ahead, Scanner, SealedVectors
 from vermilion.local.index.vectors import Nearest, Scan
 from vermilion.local.indexer import Moment
 from vermilion.local.matches import Matches
@@ -113,8 +112,9 @@ def search(
     if not any(matches.counts):
         nearest = found or [_NOTHING] * len(queries)
         return [Found(one, Course("exact", len(tail))) for one in nearest]
-    segments = _Sealed(moment, wish, matches)
-    answers = [segments.search(query) for query in queries]
+    rows = [*queries]
+    segments = _Sealed(moment, wish, matches, rows)
+    answers = [segments.search(query) for query in rows]
     if not found:
         return answers
     return [
@@ -167,8 +167,11 @@ def _best(moment: Moment, k: int, *parts: Nearest) -> Nearest:
 class _Sealed:
     """The slots of the segments that may match, for all queries of one call."""
 
-    def __init__(self, moment: Moment, wish: Wish, matches: Matches) -> None:
+    def __init__(
+        self, moment: Moment, wish: Wish, matches: Matches, queries: list[NDArray[np.float32]]
+    ) -> None:
         self._moment = moment
+        self._queries = queries
         self._wish = wish
         self._matches = matches
         self._plan: Literal["codes", "graph"] = "codes"
@@ -188,8 +191,12 @@ class _Sealed:
         for (base, segment), allowed in zip(self._moment.segments, counts, strict=True):
             if allowed:
                 mask = possible[base : base + len(segment)]
-                self._parts.append(_Part(base, segment, mask, allowed / len(segment)))
-                self._led.append(self._led_by(segment, allowed))
+                led = self._led_by(segment, allowed)
+                scanned: Scanner = segment.scanned
+                if led is None:
+                    scanned = _ahead(scanned, self._queries)
+                self._parts.append(_Part(base, segment, scanned, mask, allowed / len(segment)))
+                self._led.append(led)
 
     def _kept_apart(self, known: KnownFilter) -> bool:
         """Whether the records of a filter that comes again are apart, be it from now on."""
@@ -209,7 +216,8 @@ class _Sealed:
         if apart.scan is not None:
             self._scan = apart.slots, apart.scan
         elif apart.codes is not None:
-            self._parts.append(_Apart(apart.slots, apart.codes, self._matches.possible))
+            codes = _ahead(apart.codes, self._queries)
+            self._parts.append(_Apart(apart.slots, codes, self._matches.possible))
             self._led.append(None)
         return True
 
@@ -363,6 +371,13 @@ class _Sealed:
         self._audits.clear()
 
 
+def _ahead(scanned: Scanner, queries: list[NDArray[np.float32]]) -> Scanner:
+    """Scans for all of them at once, where that is cheaper."""
+    if isinstance(scanned, SealedVectors) and len(queries) > 1:
+        return Ahead(scanned, queries)
+    return scanned
+
+
 @dataclass(frozen=True)
 class _Seen:
     """Candidates of one segment, best first, and the estimate from which on none was looked at.
@@ -401,18 +416,16 @@ def _best_of(seen: list[_Seen], count: int) -> list[_Seen]:
 class _Part:
     """A segment, and which of its slots are allowed."""
 
-    def __init__(self, base: int, segment: Segment, mask: Mask, share: float) -> None:
-        """`share` is how much of the segment the mask allows."""
+    def __init__(
+        self, base: int, segment: Segment, scanned: Scanner, mask: Mask, share: float
+    ) -> None:
+        """`scanned` finds candidates, `share` is how much of the segment the mask allows."""
         self.base = base
         self.segment = segment
+        self.scanned = scanned
         self.mask = mask
         self._share = share
         self._masked = share < UNMASKED
-
-    @property
-    def scanned(self) -> SealedVectors | SealedSigns:
-        """What finds candidates."""
-        return self.segment.scanned
 
     def doubt(self) -> None:
         """Learns that candidates did not settle a query."""
@@ -423,7 +436,7 @@ class _Part:
         if count > self._share * UNMASKED_MOST:
             self._masked = True
         asked = count if self._masked else int(count / self._share)
-        found = self.segment.scanned.candidates(query, asked, self.mask if self._masked else None)
+        found = self.scanned.candidates(query, asked, self.mask if self._masked else None)
         horizon = np.inf if len(found.slots) < asked else float(found.estimates[-1])
         if self._share == 1:
             return _Seen(self.base + found.slots, found.estimates, horizon, found.spread)
@@ -438,7 +451,7 @@ class _Part:
 class _Apart:
     """The records of a filter that comes again, coded apart from the others."""
 
-    def __init__(self, slots: Slots, codes: SealedVectors, possible: Mask) -> None:
+    def __init__(self, slots: Slots, codes: Scanner, possible: Mask) -> None:
         """Not all of these slots are `possible` any more."""
         self._slots = slots
         self._possible = possible

@@ -75,7 +75,7 @@ class App:
         self._observer = Observer(settings)
         self._pages = Pages(settings, self._observer)
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="request")
-        self._gathering = Gathering(engine, self._pool, settings.threads)
+        self._gathering = Gathering(engine, self._pool)
         self._inside = 0
         self._most = settings.threads + settings.backlog
 
@@ -193,6 +193,8 @@ class App:
             operation = small or received()
             began = time.perf_counter()
             answer = dumps(operation.to_json(self._perform(operation, caller)))
+            if kind.route.right != "read":
+                self._gathering.written()
             self._told_if_slow(operation, time.perf_counter() - began, span)
             return answer
 

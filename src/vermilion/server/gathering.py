@@ -1,181 +1,176 @@
-"""Queries that come at the same time are asked together.
-
-A question for one vector and one for eight share most of their work: the transaction, the filter,
-what there is to look through. So while a query of a collection is being answered, others of the
-same collection wait, and those that differ in nothing but their vectors then become one call. When
-nobody else asks, a query waits for nothing. A slow one holds up the others only for a moment.
-"""
+"""Queries that come at the same time are asked together, and wait without a thread."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
 
-import numpy as np
-
+from vermilion import gathering
 from vermilion.engine import Engine
+from vermilion.gathering import Answer, Line, Question, together
 from vermilion.types import Address, Hits
 from vermilion.wire.records import Query
 
-# Query vectors of one call, and the results of one query up to which it may be part of one.
-MOST_TOGETHER = 32
-MOST_RESULTS = 128
-# Seconds after which those that wait are answered by another thread.
-PATIENCE = 0.02
+# Lines of collections that nobody asks any more are kept, up to so many.
+MOST_LINES = 1_000
+# Seconds that a query may take of the event loop's thread, where others have just taken no more.
+QUICK = 0.003
 
 # Makes the answer of what was found, and of how long it took.
 Finish = Callable[[list[Hits], float], bytes]
+Answers = Sequence[tuple[asyncio.Future[bytes], bytes | Exception]]
+Give = Callable[[Answers], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Asked:
     """A query, and who waits for it."""
 
-    query: Query
+    question: Question
     finish: Finish
     answer: asyncio.Future[bytes]
 
-    def goes_with(self, other: _Asked) -> bool:
-        """Whether both can be one call."""
-        mine, yours = self.query, other.query
-        return (
-            mine.k == yours.k
-            and mine.columns == yours.columns
-            and mine.effort == yours.effort
-            and mine.vectors.shape[1] == yours.vectors.shape[1]
-            and mine.selection == yours.selection
-        )
 
+class _Line(Line[_Asked]):
+    """Those who wait for one collection."""
 
-@dataclass
-class _Line:
-    """Those that wait for one collection, and how many threads are answering them."""
-
-    waiting: deque[_Asked] = field(default_factory=deque)
-    threads: int = 0
-    timed: bool = False
+    # How many writes there had been when a plain query was last answered quickly.
+    quick_at = -1
 
 
 class Gathering:
-    """The queries that are being asked, by collection."""
+    """The queries that are being asked, by collection.
 
-    def __init__(self, engine: Engine, pool: Executor, threads: int) -> None:
+    One that nobody else's is to be asked with, and that is likely to be quick, is answered by the
+    thread of the event loop: to hand it to another one and back takes a tenth of a millisecond.
+    """
+
+    def __init__(self, engine: Engine, pool: Executor) -> None:
         self._engine = engine
         self._pool = pool
-        self._threads = threads
-        self._guard = threading.Lock()
         self._lines: dict[Address, _Line] = {}
+        self._writes = 0
 
     @staticmethod
     def takes(query: Query) -> bool:
         """Whether a query may wait for others; large ones take as long alone."""
-        return 0 < len(query.vectors) <= MOST_TOGETHER and query.k <= MOST_RESULTS
+        return _question(query).is_small
 
     def ask(self, query: Query, finish: Finish) -> asyncio.Future[bytes]:
-        """The answer to come; `finish` runs in a thread."""
+        """The answer to come."""
         loop = asyncio.get_running_loop()
-        asked = _Asked(query, finish, loop.create_future())
-        with self._guard:
-            line = self._lines.setdefault(query.address, _Line())
-            line.waiting.append(asked)
-            begins = not line.threads
-            line.threads += begins
-            waits = not begins and not line.timed
-            line.timed |= waits
-        if begins:
-            self._pool.submit(self._answer, query.address, line)
-        elif waits:
-            loop.call_later(PATIENCE, self._relieve, query.address, line)
+        asked = _Asked(_question(query), finish, loop.create_future())
+        line = self._line(query.address)
+        if line.enter(asked):
+            # Requests that have come with this one get in line before it is asked.
+            loop.call_soon(self._begin, query.address, line, asked)
+        else:
+            loop.call_later(gathering.PATIENCE, self._relieve, query.address, line, asked)
         return asked.answer
 
-    def _relieve(self, address: Address, line: _Line) -> None:
-        """Sends one more thread to those who are still waiting."""
-        with self._guard:
-            line.timed = False
-            begins = bool(line.waiting) and 0 < line.threads < self._threads
-            line.threads += begins
-        if begins:
-            self._pool.submit(self._answer, address, line)
+    def written(self) -> None:
+        """Something was written: the next query of a collection may have to catch up with it."""
+        self._writes += 1
+
+    def _line(self, address: Address) -> _Line:
+        line = self._lines.get(address)
+        if line is None:
+            if len(self._lines) >= MOST_LINES:
+                self._lines = {at: one for at, one in self._lines.items() if not one.is_empty}
+            line = self._lines[address] = _Line()
+        return line
+
+    def _begin(self, address: Address, line: _Line, asked: _Asked) -> None:
+        if line.quick_at == self._writes and _is_plain(asked.question) and line.is_alone:
+            following = self._answer_group(address, line, asked, _give)
+            if following is None:
+                return
+            asked = following
+        self._pool.submit(self._answer, address, line, asked)
+
+    def _relieve(self, address: Address, line: _Line, asked: _Asked) -> None:
+        """Has a thread of its own answer who has waited for long."""
+        if line.lose_patience(asked):
+            self._pool.submit(self._answer, address, line, asked)
 
     # ── in a thread ──────────────────────────────────────────────────────────────────────────────
 
-    def _answer(self, address: Address, line: _Line) -> None:
-        while group := self._next(address, line):
-            answers = self._together(group)
-            for loop in {asked.answer.get_loop() for asked in group}:
-                mine = [
-                    (asked.answer, answer)
-                    for asked, answer in zip(group, answers, strict=True)
-                    if asked.answer.get_loop() is loop
-                ]
-                _hand_over(loop, mine)
+    def _answer(self, address: Address, line: _Line, leader: _Asked | None) -> None:
+        while leader is not None:
+            leader = self._answer_group(address, line, leader, _hand_over)
 
-    def _next(self, address: Address, line: _Line) -> list[_Asked]:
-        """The first that waits and those that go with it; this thread's end when nobody waits."""
-        with self._guard:
-            group: list[_Asked] = []
-            others: deque[_Asked] = deque()
-            room = MOST_TOGETHER
-            for asked in line.waiting:
-                size = len(asked.query.vectors)
-                if asked.answer.done():
-                    continue
-                if not group or (size <= room and asked.goes_with(group[0])):
-                    group.append(asked)
-                    room -= size
-                else:
-                    others.append(asked)
-            line.waiting = others
-            if not group:
-                line.threads -= 1
-                if not line.threads:
-                    del self._lines[address]
-            return group
+    def _answer_group(
+        self, address: Address, line: _Line, leader: _Asked, give: Give
+    ) -> _Asked | None:
+        """Answers who goes with the leader; returns who leads from now on."""
 
-    def _together(self, group: Sequence[_Asked]) -> list[bytes | Exception]:
-        """The answer to each; when one call for all fails, each is asked alone."""
-        began = time.perf_counter()
-        first = group[0].query
-        alone = len(group) == 1
-        vectors = first.vectors if alone else np.concatenate([one.query.vectors for one in group])
-        try:
-            hits = self._engine.query(
-                first.address, vectors, first.k, first.selection, first.columns, first.effort
+        def ask(question: Question) -> list[Hits]:
+            return self._engine.query(
+                address,
+                question.vectors,
+                question.k,
+                question.selection,
+                question.columns,
+                question.effort,
             )
-        except Exception as error:
-            return [error] if alone else [self._together([one])[0] for one in group]
+
+        group = [one for one in line.group(leader) if not one.answer.done()]
+        if not group:
+            return line.leave(leader)
+        writes, began = self._writes, time.perf_counter()
+        answers = together(ask, [one.question for one in group])
         took = time.perf_counter() - began
-        answers: list[bytes | Exception] = []
-        for one in group:
-            mine, hits = hits[: len(one.query.vectors)], hits[len(one.query.vectors) :]
-            answers.append(_finished(one.finish, mine, took))
-        return answers
+        if _is_plain(leader.question):
+            line.quick_at = writes if took < QUICK * len(group) else -1
+        written = [
+            (one.answer, _finished(one.finish, answer, took))
+            for one, answer in zip(group, answers, strict=True)
+        ]
+        following = line.leave(leader)  # who is given an answer may ask at once, and finds room
+        give(written)
+        return following
 
 
-def _finished(finish: Finish, hits: list[Hits], took: float) -> bytes | Exception:
+def _question(query: Query) -> Question:
+    return Question(query.vectors, query.k, query.selection, query.columns, query.effort)
+
+
+def _is_plain(question: Question) -> bool:
+    """Whether it takes about as long as others like it: no filter can make it slow."""
+    return (
+        len(question.vectors) == 1
+        and question.selection.ids is None
+        and question.selection.filter is None
+        and not question.effort.exact
+    )
+
+
+def _hand_over(answers: Answers) -> None:
+    """Gives the answers to the loops in which they are waited for."""
+    for loop in {future.get_loop() for future, _ in answers}:
+        mine = [one for one in answers if one[0].get_loop() is loop]
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_give, mine)
+
+
+def _finished(finish: Finish, answer: Answer, took: float) -> bytes | Exception:
+    if isinstance(answer, Exception):
+        return answer
     try:
-        return finish(hits, took)
+        return finish(answer, took)
     except Exception as error:
         return error
 
 
-def _hand_over(loop: Any, answers: list[tuple[asyncio.Future[bytes], bytes | Exception]]) -> None:
-    def give() -> None:
-        for future, answer in answers:
-            if future.done():  # the caller has given up
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-
-    try:
-        loop.call_soon_threadsafe(give)
-    except RuntimeError:  # the loop is closed: nobody waits any more
-        return
+def _give(answers: Answers) -> None:
+    for future, answer in answers:
+        if future.done():  # the caller has given up
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
