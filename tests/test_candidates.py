@@ -16,7 +16,7 @@ from vermilion.local.blocks import Blocks, write_blocks
 from vermilion.local.builder import Builder
 from vermilion.local.engine import LocalEngine
 from vermilion.local.index.base import distances
-from vermilion.local.index.sealed_vectors import SealedVectors
+from vermilion.local.index.sealed_vectors import Ahead, SealedVectors, coded
 from vermilion.local.index.signs import SealedSigns, build_signs
 from vermilion.local.segment import BY_SIGNS
 from vermilion.records import Batch
@@ -214,3 +214,30 @@ def test_signs_that_do_not_settle_a_query_are_not_asked_again(
     for plan in ("exact", "codes"):
         explanation = disk.explain(address, query, 10)
         assert explanation.courses[0].plan == plan
+
+
+def test_codes_are_scanned_for_all_queries_at_once() -> None:
+    random = np.random.default_rng(0)
+    codes = coded("cosine", random.normal(size=(2_000, 16)).astype(np.float32))
+    if codes is None:
+        pytest.skip("the package that makes codes is not installed")
+    scans: list[int] = []
+    scan = codes.candidates_of
+
+    def counted(queries: Any, *rest: Any) -> Any:
+        scans.append(len(queries))
+        return scan(queries, *rest)
+
+    codes.candidates_of = counted  # type: ignore[method-assign]
+    queries = [*random.normal(size=(40, 16)).astype(np.float32)]
+    allowed = random.random(2_000) < 0.5
+    ahead = Ahead(codes, queries)
+    found = [ahead.candidates(query, 20, allowed) for query in queries]
+    assert scans == [32, 8]
+    for query, one in zip(queries, found, strict=True):
+        alone = scan([query], 20, allowed)[0]
+        assert one.slots.tolist() == alone.slots.tolist()
+        assert np.allclose(one.estimates, alone.estimates, atol=1e-6)
+    ahead.candidates(queries[3], 80, allowed)  # one that wants more is scanned for alone
+    ahead.candidates(queries[3], 20, None)
+    assert scans[2:] == [1, 1]

@@ -166,6 +166,14 @@ class Noting:
         return self._engine.query(*arguments)
 
 
+def test_who_asks_while_the_server_stops_is_told() -> None:
+    with served() as server:
+        path = server.filled()
+        server.app._pool.shutdown()
+        assert server.post(f"{path}/query", near(1)).status_code == 500
+        assert all(line.is_empty for line in server.app._gathering._lines.values())
+
+
 def test_a_query_that_will_be_quick_needs_no_thread(monkeypatch: Any) -> None:
     monkeypatch.setattr("vermilion.server.gathering.QUICK", 60)
     with served() as server:

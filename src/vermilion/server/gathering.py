@@ -90,12 +90,20 @@ class Gathering:
             if following is None:
                 return
             asked = following
-        self._pool.submit(self._answer, address, line, asked)
+        self._send(address, line, asked)
 
     def _relieve(self, address: Address, line: _Line, asked: _Asked) -> None:
         """Has a thread of its own answer who has waited for long."""
         if line.lose_patience(asked):
-            self._pool.submit(self._answer, address, line, asked)
+            self._send(address, line, asked)
+
+    def _send(self, address: Address, line: _Line, leader: _Asked | None) -> None:
+        try:
+            self._pool.submit(self._answer, address, line, leader)
+        except RuntimeError as error:  # the server is stopping
+            while leader is not None:
+                _give([(leader.answer, error)])
+                leader = line.leave(leader)
 
     # ── in a thread ──────────────────────────────────────────────────────────────────────────────
 
