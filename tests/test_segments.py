@@ -19,7 +19,7 @@ from ranking_oracle import RankingOracle
 from test_real_text import real_vectors
 from vermilion.engine import EVERYTHING, Selection
 from vermilion.keys import K
-from vermilion.local import builder, search
+from vermilion.local import builder, search, segment
 from vermilion.local.blocks import write_blocks
 from vermilion.local.builder import JOINED, MOST_SEGMENTS, TAIL_ROWS, Builder
 from vermilion.local.engine import LocalEngine
@@ -248,6 +248,92 @@ def test_segments_become_one_when_nothing_else_is_due(disk: LocalEngine, folder:
         assert sorted(segments_of(folder, address)) == [(size, 0) for size in sizes]
         start += rows
     check(disk, address, oracle)
+
+
+@pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
+def test_a_merge_takes_over_what_its_segments_have(
+    disk: LocalEngine, folder: Path, space: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents and metadata of segments without a dead row are not read again, nor vectors coded;
+    what comes out is what is made from the records."""
+    address, oracle = make(disk, space=space, schema=SCHEMA), Oracle(space)
+    read: list[int] = []
+    documents = Snapshot.documents
+    monkeypatch.setattr(
+        Snapshot, "documents", lambda self, keys: read.append(len(keys)) or documents(self, keys)
+    )
+    for start, rows in ((0, 300), (300, 500), (800, 100), (900, 200)):
+        disk.add(address, real_batch(rows, start))
+        oracle.add(real_batch(rows, start))
+        joined = 0 if start == 900 else float("inf")
+        seal(folder, address, space, joined=joined)
+    assert [(rows, dead) for rows, dead in segments_of(folder, address)] == [(1_100, 0)]
+    assert read == 2 * [300] + 2 * [500] + 2 * [100] + 2 * [200]
+    check(disk, address, oracle)
+    assert parts_of(folder, address) == parts_made_anew(folder, address, space)
+
+
+def test_a_merge_makes_anew_what_has_changed(disk: LocalEngine, folder: Path) -> None:
+    address, oracle = make(disk, space="cosine", schema=SCHEMA), Oracle("cosine")
+    for start in (0, 100, 200):
+        disk.add(address, real_batch(100, start))
+        oracle.add(real_batch(100, start))
+        seal(folder, address, tail=1 if start < 200 else 10**6)
+    change = real_batch(1, 150, seed=41)
+    assert disk.upsert(address, change, named=True) == oracle.upsert(change)
+    gone = where({"n": 20})
+    assert disk.delete(address, gone).deleted == len(oracle.delete(gone))
+    seal(folder, address, joined=0)
+    assert segments_of(folder, address) == [(299, 0)]
+    check(disk, address, oracle)
+    assert parts_of(folder, address) == parts_made_anew(folder, address, "cosine")
+
+
+def test_codes_are_learnt_anew_when_the_vectors_are_others(
+    disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    make_coder = segment.make_coder
+    monkeypatch.setattr(
+        segment, "make_coder", lambda space, rows: made.append(len(rows)) or make_coder(space, rows)
+    )
+    address = make(disk, space="l2", schema=SCHEMA)
+    vectors = real_vectors(8_000, 5)
+    others = vectors + 3 * np.abs(vectors).max()
+    disk.add(address, Batch([f"a{n}" for n in range(100)], vectors[:100]))
+    seal(folder, address, "l2")
+    disk.add(address, Batch([f"b{n}" for n in range(100)], vectors[100:200]))
+    seal(folder, address, "l2")
+    assert made == [100]
+    disk.add(address, Batch([f"c{n}" for n in range(200)], others[:200]))
+    seal(folder, address, "l2")
+    assert made == [100, 400], "their middle is elsewhere"
+    disk.add(address, Batch([f"d{n}" for n in range(400)], np.roll(others[:400], 7, axis=0)))
+    seal(folder, address, "l2")
+    disk.add(address, Batch([f"e{n}" for n in range(3_000)], vectors[:3_000]))
+    seal(folder, address, "l2")
+    assert made[-1] == 3_800, "there are too many more of them"
+
+
+def parts_of(folder: Path, address: Address) -> dict[str, bytes]:
+    """The files of the only segment that must be the same however it came to be."""
+    [row] = snapshot_of(folder, address, lambda snapshot: snapshot.segments())
+    indexes = home(folder, address) / FOLDER
+    parts = ("keys", "columns", "text", "sparse", "words")
+    return {part: (indexes / f"{row.name}.{part}").read_bytes() for part in parts}
+
+
+def parts_made_anew(folder: Path, address: Address, space: Any) -> dict[str, bytes]:
+    """The same, from the records."""
+
+    def build(snapshot: Snapshot) -> None:
+        path = home(folder, address) / "anew"
+        name = segment.build_segment(path, space, snapshot, snapshot.all_keys())
+        files.update({part: (path / f"{name}.{part}").read_bytes() for part in PARTS})
+
+    files: dict[str, bytes] = {}
+    snapshot_of(folder, address, build)
+    return {part: files[part] for part in ("keys", "columns", "text", "sparse", "words")}
 
 
 def test_dead_rows_are_dropped(disk: LocalEngine, folder: Path) -> None:

@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -140,10 +140,14 @@ def _run_process(command: list[str]) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to build: the keys of the new segment, and the segments that stay beside it."""
+    """What to build: the keys of the new segment, and the segments that stay beside it.
+
+    `whole` are segments without a dead row that go into the new one.
+    """
 
     keys: Keys
     stay: list[SegmentRow]
+    whole: list[Segment] = field(default_factory=list)
 
 
 def build(folder: Path, space: Space) -> None:
@@ -165,7 +169,9 @@ def _step(store: Store, indexes: Path, space: Space) -> bool:
         plan = _plan(snapshot, indexes)
         if plan is None:
             return False
-        name = build_segment(indexes, space, snapshot, plan.keys) if len(plan.keys) else None
+        name = None
+        if len(plan.keys):
+            name = _built(indexes, space, snapshot, plan)
         if name is None and len(plan.keys):
             return False
         before = {row.name for row in snapshot.segments()}
@@ -177,6 +183,14 @@ def _step(store: Store, indexes: Path, space: Space) -> bool:
     # A reader that began before may still be about to open what it listed: those go next time.
     segments.remove_others(indexes, {row.name for row in rows} | before)
     return True
+
+
+def _built(indexes: Path, space: Space, snapshot: Snapshot, plan: Plan) -> str | None:
+    try:
+        return build_segment(indexes, space, snapshot, plan.keys, plan.whole)
+    except CacheDamaged as damage:  # since it was checked
+        log.warning("index file is made again: %s", damage)
+        return build_segment(indexes, space, snapshot, plan.keys)
 
 
 def _plan(snapshot: Snapshot, indexes: Path) -> Plan | None:
@@ -197,7 +211,9 @@ def _plan(snapshot: Snapshot, indexes: Path) -> Plan | None:
             return None
         stay, merged = [], whole
     keys = np.concatenate([tail, *(segment.keys[~row.dead] for segment, row in merged)])
-    return Plan(np.unique(keys), [row for _, row in stay])
+    # Keys that others have as well are of records that have changed: their row here is dead.
+    unchanged = [segment for segment, row in merged if not row.dead.any()]
+    return Plan(np.unique(keys), [row for _, row in stay], unchanged)
 
 
 def _refreshed(
@@ -205,8 +221,7 @@ def _refreshed(
 ) -> tuple[Segment, SegmentRow] | None:
     """The segment with the rows that died since; None when its files are damaged."""
     try:
-        segment = Segment(indexes, row.name)
-        segment.open(vectors=True, columns=True, text=True, sparse=True, words=True)
+        segment = Segment(indexes, row.name).check()
     except CacheDamaged as damage:
         log.warning("index file is made again: %s", damage)
         return None

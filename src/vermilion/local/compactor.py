@@ -86,7 +86,13 @@ def compact(store: Store) -> int:
 def compact_if_due(store: Store) -> None:
     """Compacts a file that is much larger than what lives in it."""
     with store.reading() as snapshot:
-        size, live = _pages(snapshot.connection)
+        head, connection = snapshot.head, snapshot.connection
+        # Whatever else there is, the vectors live: who is not much larger need not be measured,
+        # which reads a part of every page.
+        vectors = head.rows * 4 * (head.dimension or 0)
+        if _size(connection) <= max(SMALL_FILE, BLOATED * vectors):
+            return
+        size, live = _pages(connection)
     if size > max(SMALL_FILE, BLOATED * live):
         compact(store)
 
@@ -118,10 +124,8 @@ def cached_bytes(snapshot: Snapshot, indexes: Path | None) -> int:
     sealed = 0 if indexes is None else _bytes(indexes.glob("*"))
     if not head.rows:
         return sealed
-    size = snapshot.connection.execute(
-        "select page_size * page_count from pragma_page_size, pragma_page_count"
-    ).get
-    return sealed + 2 * min(head.tail, head.rows) * int(size) // head.rows
+    size = _size(snapshot.connection)
+    return sealed + 2 * min(head.tail, head.rows) * size // head.rows
 
 
 def _bytes(paths: Iterable[Path]) -> int:
@@ -134,10 +138,18 @@ def _bytes(paths: Iterable[Path]) -> int:
     return total
 
 
+def _size(connection: apsw.Connection) -> int:
+    """The bytes of the file."""
+    size: int = connection.execute(
+        "select page_size * page_count from pragma_page_size, pragma_page_count"
+    ).get
+    return size
+
+
 def _pages(connection: apsw.Connection) -> tuple[int, int]:
     """The bytes of the file, and about how many it would have if every page were full."""
     size: int = connection.execute("pragma page_size").get
-    count: int = connection.execute("pragma page_count").get
+    count = _size(connection) // size
     spare = 0
     leaves: Any = connection.execute(
         "select count(*), sum(ncell), sum(pgsize - unused) from dbstat"

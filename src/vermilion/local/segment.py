@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,32 @@ from numpy.typing import NDArray
 from vermilion.local.blocks import Blocks, CacheDamaged, write_blocks
 from vermilion.local.index import graph
 from vermilion.local.index.base import Slots
+from vermilion.local.index.columns import LOAD_ROWS, Columns
 from vermilion.local.index.graph import SealedGraph
-from vermilion.local.index.sealed_columns import SealedColumns, build_columns
-from vermilion.local.index.sealed_vectors import SealedVectors, build_vectors
-from vermilion.local.index.signs import SealedSigns, build_signs
-from vermilion.local.index.sparse import SealedSparse, build_sparse
-from vermilion.local.index.text import TextPostings, build_text
-from vermilion.local.index.words import SealedWords, build_words
+from vermilion.local.index.sealed_columns import SealedColumns, join_columns
+from vermilion.local.index.sealed_vectors import (
+    PAGE,
+    SealedVectors,
+    directed,
+    make_coder,
+    make_coder_from,
+)
+from vermilion.local.index.signs import SealedSigns, Signer
+from vermilion.local.index.sparse import SealedSparse, SparseLists, join_sparse
+from vermilion.local.index.text import Lists as TextLists
+from vermilion.local.index.text import TextPostings, join_text, read_text
+from vermilion.local.index.words import SealedWords, Words, join_words, read_words
 from vermilion.local.snapshot import Keys, Snapshot
-from vermilion.types import Space
+from vermilion.types import Space, pages
 
 log = logging.getLogger("vermilion")
 
+# The blocks and values of a file.
+_Part = tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]]
+
 FOLDER = "indexes"
 # The layout of each part; a file of another version is made again.
-VERSIONS = {"keys": 1, "vectors": 1, "signs": 1, "columns": 2, "text": 1, "sparse": 1, "words": 2}
+VERSIONS = {"keys": 1, "vectors": 1, "signs": 1, "columns": 2, "text": 1, "sparse": 1, "words": 3}
 # So many searches of a process are answered by the signs before the codes are loaded, which takes
 # as long as some twenty of them; and those that come while they are being loaded.
 BY_SIGNS = 8
@@ -47,7 +59,7 @@ class Segment:
         """Opens the keys. Raises CacheDamaged, as every part does."""
         self.name = name
         self._folder = folder
-        self.keys: Keys = self._blocks("keys").array("keys")
+        self.keys: Keys = self.blocks("keys").array("keys")
         if self.keys.dtype != np.int64:
             raise CacheDamaged(f"segment {name}: keys of type {self.keys.dtype}")
         self.vectors: SealedVectors | None = None
@@ -82,16 +94,22 @@ class Segment:
             self._open_signs()
             self.vectors = self._codes()
         if columns and self.columns is None:
-            self.columns = SealedColumns(self._blocks("columns"))
+            self.columns = SealedColumns(self.blocks("columns"))
         if text and self.text is None:
-            self.text = TextPostings(self._blocks("text"))
+            self.text = TextPostings(self.blocks("text"))
         if sparse and self.sparse is None:
-            self.sparse = SealedSparse(self._blocks("sparse"), len(self))
+            self.sparse = SealedSparse(self.blocks("sparse"), len(self))
         if words and self.words is None:
-            self.words = SealedWords(self._blocks("words"), len(self))
+            self.words = SealedWords(self.blocks("words"), len(self))
         if vectors and self._look_for_graph:
             self._look_for_graph = False
             self._open_graph()
+
+    def check(self) -> Segment:
+        """Checks every part against its checksums. Raises CacheDamaged."""
+        for part in VERSIONS:
+            self.blocks(part)
+        return self
 
     @property
     def lacks_graph(self) -> bool:
@@ -161,7 +179,7 @@ class Segment:
             self.vectors = codes
 
     def _codes(self) -> SealedVectors:
-        codes = SealedVectors(self._blocks("vectors"))
+        codes = SealedVectors(self.blocks("vectors"))
         self._check_length(codes)
         return codes
 
@@ -179,14 +197,15 @@ class Segment:
 
     def _open_signs(self) -> None:
         if self._signs is None:
-            self._signs = SealedSigns(self._blocks("signs"))
+            self._signs = SealedSigns(self.blocks("signs"))
             self._check_length(self._signs)
 
     def _check_length(self, part: SealedVectors | SealedSigns) -> None:
         if len(part) != len(self):
             raise CacheDamaged(f"segment {self.name}: keys and vectors differ in number")
 
-    def _blocks(self, part: str) -> Blocks:
+    def blocks(self, part: str) -> Blocks:
+        """The file of a part, checked."""
         return self._header(part).check()
 
     def _header(self, part: str) -> Blocks:
@@ -208,32 +227,111 @@ class StoredVectors:
         return self._snapshot.vectors(self._keys[rows])
 
 
-def build_segment(folder: Path, space: Space, snapshot: Snapshot, keys: Keys) -> str | None:
+def build_segment(
+    folder: Path, space: Space, snapshot: Snapshot, keys: Keys, whole: Sequence[Segment] = ()
+) -> str | None:
     """Writes a segment over the records with these ascending keys; returns its name.
 
-    None when their vectors cannot be coded.
+    None when their vectors cannot be coded. `whole` are segments of which every row is current:
+    what they have is taken over where their keys follow each other in the new one as well.
     """
     # Names ascend with time: where a key is in two segments, the later one has the record.
     name = f"{snapshot.head.seq:016x}{uuid4().hex[:8]}"
-    rows = StoredVectors(snapshot, keys)
-    vectors = build_vectors(space, rows)
+    parts = _parts(keys, whole)
+    vectors = _vectors(space, StoredVectors(snapshot, keys), parts[0])
     if vectors is None:
         return None
-    signs = build_signs(space, rows)
     folder.mkdir(exist_ok=True)
     try:
         _write(folder, name, "keys", {"keys": keys})
-        _write(folder, name, "vectors", *vectors)
-        _write(folder, name, "signs", *signs)
-        _write(folder, name, "columns", *build_columns(snapshot.metadatas(keys)))
-        _write(folder, name, "text", build_text(snapshot.documents(keys)))
-        _write(folder, name, "sparse", *build_sparse(snapshot.metadatas(keys)))
-        _write(folder, name, "words", build_words(snapshot.documents(keys)))
+        for part, blocks in zip(("vectors", "signs"), vectors, strict=True):
+            _write(folder, name, part, *blocks)
+        del vectors
+        _write(folder, name, "text", join_text([_text(snapshot, part) for part in parts]))
+        _write(folder, name, "words", join_words([_words(snapshot, part) for part in parts]))
+        columns, sparse = _metadata(snapshot, parts)
+        _write(folder, name, "columns", *join_columns(columns, len(keys)))
+        _write(folder, name, "sparse", *join_sparse(sparse))
     except BaseException:
         for leftover in folder.glob(f"{name}.*"):  # every attempt would leave some on a full disk
             leftover.unlink(missing_ok=True)
         raise
     return name
+
+
+# A part of a new segment: a segment that is taken over, or keys of records to read.
+Piece = Segment | Keys
+
+
+def _parts(keys: Keys, whole: Sequence[Segment]) -> list[Piece]:
+    """What the rows with these keys are made of, in their order."""
+    parts: list[Piece] = []
+    done = 0
+    for segment in sorted(whole, key=lambda one: int(one.keys[0])):
+        first, last = np.searchsorted(keys, segment.keys[[0, -1]]).tolist()
+        if first < done or last - first + 1 != len(segment):
+            continue  # others are between its keys
+        parts += [keys[done:first], segment]
+        done = last + 1
+    parts.append(keys[done:])
+    return [part for part in parts if len(part)]
+
+
+def _vectors(space: Space, rows: StoredVectors, first: Piece) -> tuple[_Part, _Part] | None:
+    """The codes and the signs of the rows."""
+    coder = signer = None
+    if isinstance(first, Segment):
+        codes, signs = first.blocks("vectors"), first.blocks("signs")
+        coder = make_coder_from(space, rows, codes)
+        if coder is not None and np.array_equal(coder.centre, signs.array("centre")):
+            signer = Signer(space, coder.centre, len(rows))
+            signer.take(signs)
+    if coder is None or signer is None:
+        coder = make_coder(space, rows)
+        if coder is None:
+            return None
+        signer = Signer(space, coder.centre, len(rows))
+    done = len(coder)
+    for page in pages(len(rows) - done, PAGE):
+        some = directed(space, rows[done + page.start : done + page.stop])
+        coder.add(some)
+        signer.add(some)
+    return coder.sealed(), signer.sealed(rows)
+
+
+def _text(snapshot: Snapshot, part: Piece) -> TextLists | TextPostings:
+    if isinstance(part, Segment):
+        return TextPostings(part.blocks("text"))
+    return read_text(snapshot.documents(part))
+
+
+def _words(snapshot: Snapshot, part: Piece) -> Words | SealedWords:
+    if isinstance(part, Segment):
+        return SealedWords(part.blocks("words"), len(part))
+    return read_words(snapshot.documents(part))
+
+
+def _metadata(
+    snapshot: Snapshot, parts: list[Piece]
+) -> tuple[list[tuple[int, Columns | SealedColumns]], list[tuple[int, SparseLists | SealedSparse]]]:
+    """The columns and the sparse vectors of each part, and its first slot."""
+    columns: list[tuple[int, Columns | SealedColumns]] = []
+    sparse: list[tuple[int, SparseLists | SealedSparse]] = []
+    base = 0
+    for part in parts:
+        if isinstance(part, Segment):
+            columns.append((base, SealedColumns(part.blocks("columns"))))
+            sparse.append((base, SealedSparse(part.blocks("sparse"), len(part))))
+        else:
+            own_columns, own_sparse = Columns(), SparseLists()
+            for page in pages(len(part), LOAD_ROWS):
+                rows = list(snapshot.metadatas(part[page]))
+                own_columns.append(page.start, rows)
+                own_sparse.append(page.start, rows)
+            columns.append((base, own_columns))
+            sparse.append((base, own_sparse))
+        base += len(part)
+    return columns, sparse
 
 
 def remove_others(folder: Path, names: set[str]) -> None:

@@ -16,6 +16,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,14 +37,6 @@ LOAD_ROWS = 8_192
 FEW_OPERANDS = 32
 
 Compare = Callable[[Any, Any], Any]
-
-
-class Inverted(NamedTuple):
-    """The distinct values of a column, ascending; how often each occurs; their slots in a row."""
-
-    terms: list[Any]
-    counts: NDArray[np.int64]
-    slots: Slots
 
 
 class Part(NamedTuple):
@@ -88,27 +81,53 @@ class Columns:
         for kind, column in self._keys.get(key, {}).items():
             yield Part(kind, *column.part(length))
 
-    def by_key(self) -> Iterator[tuple[str, dict[str, AnyColumn]]]:
-        """Every key with its columns by kind; the keys ascend."""
-        return iter(sorted(self._keys.items()))
+    def keys(self) -> Iterable[str]:
+        """Every key that a slot has a value for."""
+        return self._keys
 
 
-_Pairs = dict[tuple[str, str], tuple[list[int], list[Any]]]
+_Pairs = dict[tuple[str, str], tuple[Sequence[int], list[Any]]]
+# Records are looked at key by key when at least one of so many has the key.
+USUAL = 4
 _NAMES = {kind: kind.__name__ for kind in SCALAR_TYPES}
 _NAMES_IN_LISTS = {kind: f"[{name}]" for kind, name in _NAMES.items()}
 
 
 def _pairs(first: int, metadatas: Iterable[Mapping[str, Any] | None]) -> _Pairs:
     """Slots and values by key and kind. A list counts as its distinct elements."""
+    rows = [fields_of(metadata) if metadata else {} for metadata in metadatas]
+    keys = dict.fromkeys(chain.from_iterable(rows))
+    if len(keys) * len(rows) > USUAL * sum(map(len, rows)):
+        return _by_kind(
+            (key, slot, value) for slot, row in enumerate(rows, first) for key, value in row.items()
+        )
     pairs: _Pairs = {}
-    for slot, metadata in enumerate(metadatas, first):
-        for key, value in fields_of(metadata or {}).items():
-            kind = _NAMES.get(type(value))
-            for name, kept in _columns_of(value) if kind is None else ((kind, value),):
-                slots, values = pairs.setdefault((key, name), ([], []))
-                slots.append(slot)
-                values.append(kept)
+    for key in keys:  # a third of the time, as most keys have values of one kind
+        values = [row.get(key) for row in rows]
+        slots: Sequence[int] = range(first, first + len(rows))
+        kinds: set[Any] = set(map(type, values))
+        if type(None) in kinds:
+            slots = [slot for slot, value in zip(slots, values, strict=True) if value is not None]
+            values = [value for value in values if value is not None]
+            kinds.remove(type(None))
+        if len(kinds) == 1 and (kind := _NAMES.get(kinds.pop())):
+            pairs[key, kind] = slots, values
+        else:
+            cells = zip(slots, values, strict=True)
+            pairs |= _by_kind((key, slot, value) for slot, value in cells)
     return pairs
+
+
+def _by_kind(cells: Iterable[tuple[str, int, Any]]) -> _Pairs:
+    """Slots and values by key and kind, of a key, a slot and a value each."""
+    pairs: dict[tuple[str, str], tuple[list[int], list[Any]]] = {}
+    for key, slot, value in cells:
+        kind = _NAMES.get(type(value))
+        for name, kept in _columns_of(value) if kind is None else ((kind, value),):
+            slots, values = pairs.setdefault((key, name), ([], []))
+            slots.append(slot)
+            values.append(kept)
+    return dict(pairs)
 
 
 def _columns_of(value: Any) -> Iterable[tuple[str, Any]]:
@@ -147,7 +166,7 @@ class Column:
         self._slots = Growable(np.int64)
         self._values = Growable(dtype)
 
-    def append(self, slots: list[int], values: list[Any]) -> None:
+    def append(self, slots: Sequence[int], values: list[Any]) -> None:
         """Adds values for new, ascending slots."""
         # Values first: a reader that sees a slot must find its value.
         self._values.append(np.array(values))
@@ -173,12 +192,6 @@ class Column:
         """The values of the first slots, as in `Part`."""
         return *self.arrays(length), None
 
-    def inverted(self) -> Inverted:
-        """The slots by value."""
-        slots, values = self.arrays()
-        terms, counts = np.unique(values, return_counts=True)
-        return Inverted(terms.tolist(), counts, slots[np.argsort(values, kind="stable")])
-
 
 class Strings:
     """Strings, as codes of a dictionary."""
@@ -187,7 +200,7 @@ class Strings:
         self._codes: dict[str, int] = {}
         self._column = Column(np.int32)
 
-    def append(self, slots: list[int], values: list[str]) -> None:
+    def append(self, slots: Sequence[int], values: list[str]) -> None:
         """Adds strings for new, ascending slots."""
         codes = self._codes
         self._column.append(slots, [codes.setdefault(value, len(codes)) for value in values])
@@ -208,16 +221,6 @@ class Strings:
         slots, codes = self._column.arrays(length)  # before the terms, which may grow
         return slots, codes, list(self._codes)
 
-    def inverted(self) -> Inverted:
-        """The slots by string. Ascending means by code point, which is the order of UTF-8, too."""
-        terms = sorted(self._codes)
-        ranks = np.empty(len(terms), np.int32)
-        ranks[[self._codes[term] for term in terms]] = np.arange(len(terms))
-        slots, codes = self._column.arrays()
-        ranked = ranks[codes]
-        counts = np.bincount(ranked, minlength=len(terms))
-        return Inverted(terms, counts, slots[np.argsort(ranked, kind="stable")])
-
 
 class Elements:
     """List elements of one type: for each, where it occurs."""
@@ -225,7 +228,7 @@ class Elements:
     def __init__(self) -> None:
         self._places: dict[Any, Growable] = {}
 
-    def append(self, slots: list[int], values: list[Any]) -> None:
+    def append(self, slots: Sequence[int], values: list[Any]) -> None:
         """Adds elements of new slots; a slot may have several, each once."""
         pending: dict[Any, list[int]] = {}
         for slot, element in zip(slots, values, strict=True):
@@ -247,12 +250,6 @@ class Elements:
         runs = [run[: np.searchsorted(run, length)] for run in runs]
         codes = np.repeat(np.arange(len(terms)), [len(run) for run in runs])
         return np.concatenate(runs), codes, terms
-
-    def inverted(self) -> Inverted:
-        """The slots by element."""
-        terms = sorted(self._places)
-        runs = [self._places[term].array() for term in terms]
-        return Inverted(terms, np.array([len(run) for run in runs]), np.concatenate(runs))
 
 
 AnyColumn = Column | Strings | Elements

@@ -8,7 +8,7 @@ merged a logarithmic number of times, and a term is looked up in few runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vermilion.local.blocks import Blocks, CacheDamaged
 from vermilion.local.index.base import Slots
+from vermilion.local.index.joining import joint, put, sizes_of
 
 Terms = NDArray[np.uint64]
 Array = NDArray[Any]
@@ -29,7 +30,7 @@ class Run:
     """Terms, ascending; where the postings of each begin and the last end; slots and values."""
 
     terms: Terms
-    starts: NDArray[np.int64]
+    starts: NDArray[Any]
     slots: NDArray[np.uint32]
     values: Array
 
@@ -83,21 +84,21 @@ class GrowingPostings:
 
     def append(self, terms: Terms, slots: Array, values: Array) -> None:
         """Adds the postings of new slots, which are beyond those that are there."""
-        if not len(terms):
+        self.add(make_run(terms, slots, values))
+
+    def add(self, run: Run) -> None:
+        """Adds a run over new slots."""
+        if not len(run):
             return
-        runs = [*self._runs, make_run(terms, slots, values)]
+        runs = [*self._runs, run]
         while len(runs) > 1 and len(runs[-2]) <= 2 * len(runs[-1]):
             last = runs.pop()
-            runs[-1] = _merged(runs[-1], last)
+            runs[-1] = joined([(0, runs[-1]), (0, last)])
         self._runs = tuple(runs)
 
     def whole(self) -> Run:
         """All of it as one run."""
-        runs = list(self._runs) or [make_run(np.empty(0, np.uint64), _NOTHING, _NOTHING)]
-        while len(runs) > 1:
-            last = runs.pop()
-            runs[-1] = _merged(runs[-1], last)
-        return runs[0]
+        return joined([(0, run) for run in self._runs])
 
     def of(self, term: int, length: int) -> Iterator[tuple[Slots, Array]]:
         """The slots below `length` that have the term, and their values."""
@@ -109,11 +110,19 @@ class GrowingPostings:
                 yield slots[:known].astype(np.int64), run.values[place][:known]
 
 
-def _merged(first: Run, second: Run) -> Run:
-    """Both runs as one; the slots of the second come behind those of the first."""
-    terms = [np.repeat(run.terms, np.diff(run.starts)) for run in (first, second)]
-    return make_run(
-        np.concatenate(terms),
-        np.concatenate((first.slots, second.slots)),
-        np.concatenate((first.values, second.values)),
-    )
+def joined(runs: Sequence[tuple[int, Run]]) -> Run:
+    """Runs as one, each after so many slots; the slots of each come behind those of the others."""
+    some = [(base, run) for base, run in runs if len(run)]
+    if not some:
+        return make_run(np.empty(0, np.uint64), _NOTHING, _NOTHING)
+    if len(some) == 1 and not some[0][0]:
+        return some[0][1]
+    sizes = [sizes_of(run.starts) for _, run in some]
+    whole = joint([(run.terms, own) for (_, run), own in zip(some, sizes, strict=True)])
+    slots = np.empty(whole.starts[-1], np.uint32)
+    values = np.empty(whole.starts[-1], some[0][1].values.dtype)
+    for (base, run), firsts, own in zip(some, whole.firsts, sizes, strict=True):
+        begins = run.starts[:-1]
+        put(slots, firsts, run.slots, begins, own, base)
+        put(values, firsts, run.values, begins, own)
+    return Run(whole.terms, whole.starts, slots, values)

@@ -30,8 +30,6 @@ from vermilion.local.index.base import Mask, Slots
 from vermilion.local.index.columns import (
     KINDS,
     LOAD_ROWS,
-    AnyColumn,
-    Column,
     Columns,
     Compare,
     Part,
@@ -54,6 +52,7 @@ TEXTS = ("str", "[str]")
 
 Array = NDArray[Any]
 Words = NDArray[np.uint32]
+Numbers = NDArray[np.int64]
 
 
 class SealedColumns:
@@ -90,6 +89,10 @@ class SealedColumns:
             most += count
             least += 0 if question.kind in NUMBERS else count
         return self._rows - least if is_complement(condition) else min(most, self._rows)
+
+    def keys(self) -> Iterable[str]:
+        """Every key that a slot has a value for."""
+        return self._keys
 
     def parts(self, key: str) -> Iterator[Part]:
         """The values of a key; a list has several."""
@@ -324,14 +327,21 @@ def build_columns(
     while page := list(islice(stream, LOAD_ROWS)):
         columns.append(rows, page)
         rows += len(page)
-    keys: list[str] = []
+    return join_columns([(0, columns)], rows)
+
+
+def join_columns(
+    parts: Sequence[tuple[int, Columns | SealedColumns]], rows: int
+) -> tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]]:
+    """The metadata of all parts, each from a slot on, as blocks and values of a file."""
+    keys = sorted(set().union(*(part.keys() for _, part in parts)))
     table: list[tuple[int, int, int]] = []
     packs = Packs()
-    for key, by_kind in columns.by_key():
+    for number, key in enumerate(keys):
+        by_kind = _by_kind(parts, key, rows)
         for kind in sorted(by_kind, key=KINDS.index):
-            table.append((len(keys), KINDS.index(kind), len(packs.table)))
+            table.append((number, KINDS.index(kind), len(packs.table)))
             packs.add(_sealed(kind, by_kind[kind], rows))
-        keys.append(key)
     text, ends = _texts(keys)
     blocks: dict[str, NDArray[Any] | bytes] = {
         "key text": text,
@@ -340,6 +350,18 @@ def build_columns(
         "arrays": np.array(packs.table, np.int64).reshape(-1, 4),
     }
     return {**blocks, **packs.blocks()}, {"rows": rows}
+
+
+def _by_kind(
+    parts: Sequence[tuple[int, Columns | SealedColumns]], key: str, rows: int
+) -> dict[str, list[Part]]:
+    """What the parts have of a key, with the slots that it gets."""
+    found: dict[str, list[Part]] = {}
+    for base, columns in parts:
+        own = columns.parts(key) if isinstance(columns, SealedColumns) else columns.parts(key, rows)
+        for part in own:
+            found.setdefault(part.kind, []).append(part._replace(slots=part.slots + base))
+    return found
 
 
 class Packs:
@@ -367,17 +389,37 @@ class Packs:
         return {f"pack {number}": np.frombuffer(pack, np.uint8) for number, pack in packs}
 
 
-def _sealed(kind: str, column: AnyColumn, rows: int) -> tuple[Array, ...]:
+def _sealed(kind: str, parts: list[Part], rows: int) -> tuple[Array, ...]:
     """The arrays that a column becomes, in the order in which they are read again."""
+    slots = np.concatenate([part.slots for part in parts])
     if kind in NUMBERS:
-        assert isinstance(column, Column)
-        return _sealed_numbers(*column.arrays(), rows)
-    terms, counts, slots = column.inverted()
-    starts, places = _sealed_places(counts, slots, rows)
+        return _sealed_numbers(slots, np.concatenate([_wide(part.values) for part in parts]), rows)
+    terms, codes = _common_terms(parts)
+    counts = np.bincount(codes, minlength=len(terms))
+    starts, places = _sealed_places(counts, slots[np.argsort(codes, kind="stable")], rows)
     if kind in TEXTS:
         text, ends = _texts(terms)
         return text, starts, places, ends
     return _narrow(np.array(terms)), starts, places
+
+
+def _common_terms(parts: list[Part]) -> tuple[list[Any], Numbers]:
+    """The terms of all parts, ascending, and for each of their values which it is."""
+    found = []
+    for part in parts:
+        if part.terms is None:  # bools, as they are
+            truths = [truth for truth in (False, True) if truth in part.values]
+            found.append((truths, part.values & (len(truths) > 1)))
+        else:
+            found.append((list(part.terms), part.values))
+    # Ascending means by code point, which is the order of UTF-8, too.
+    terms = sorted(set().union(*(own for own, _ in found)))
+    numbers = {term: number for number, term in enumerate(terms)}
+    codes = [
+        np.array([numbers[term] for term in own], np.int64)[values.astype(np.int64)]
+        for own, values in found
+    ]
+    return terms, np.concatenate(codes)
 
 
 def _sealed_numbers(slots: Slots, values: Array, rows: int) -> tuple[Array, Words]:
@@ -416,6 +458,11 @@ def _texts(strings: list[str]) -> tuple[Array, Array]:
 def _running(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where each of some runs starts, and where the last one ends."""
     return np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)))
+
+
+def _wide(array: Array) -> Array:
+    """Integers as they are before they are made narrow."""
+    return array.astype(np.int64) if array.dtype.kind == "i" else array
 
 
 def _narrow(array: Array) -> Array:

@@ -22,12 +22,16 @@ from vermilion.types import Space, pages
 BITS = 4
 # The rotation inside the codec costs d² bytes and time.
 DIMENSIONS = range(1, 4097)
-# Rows from which the codec learns how coordinates are spread.
+# Rows from which the codec learns how coordinates are spread, and where their middle is.
 SAMPLE = 2_048
 # Queries that are scanned for at a time.
 SCANNED = 32
 # Vectors that are read and coded at a time: a million at once took 5 GB of memory.
 PAGE = 8_192
+# What was learnt serves until there are so many times as many rows, and while the middle of those
+# that are added is off by at most this share of how far they are from it (both as squares).
+GROWTH = 8
+OFF = 0.05
 
 
 class Rows(Protocol):
@@ -63,25 +67,83 @@ def build_vectors(
     space: Space, vectors: Rows
 ) -> tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]] | None:
     """The blocks and values of these vectors, or None when they cannot be coded."""
+    coder = make_coder(space, vectors)
+    if coder is None:
+        return None
+    for page in pages(len(vectors), PAGE):
+        coder.add(directed(space, vectors[page]))
+    return coder.sealed()
+
+
+def make_coder(space: Space, vectors: Rows) -> Coder | None:
+    """What codes these vectors, given to it page by page; None when they cannot be coded."""
     package = codec()
     if package is None or not len(vectors) or vectors[:1].shape[1] not in DIMENSIONS:
         return None
-    frame = _frame(space, vectors)
-    # Sealing must give the same file for the same rows, so the sample is drawn with a fixed seed.
-    places = np.random.default_rng(0).permutation(len(vectors))[:SAMPLE]
-    sample = frame.rows(vectors[np.sort(places)])
-    index = package.TurboQuantIndex(dim=sample.shape[1], bit_width=BITS)
-    if np.any(sample):
-        index.calibrate(sample)
-    for page in pages(len(vectors), PAGE):
-        index.add(frame.rows(vectors[page]))
-    values = {
-        "space": space,
-        "rows": len(vectors),
-        "weight": frame.weight,
-        "offset": frame.offset,
-    }
-    return {"codes": bytes(index.to_bytes()), "centre": frame.centre}, values
+    sample = directed(space, _sample(vectors, 0))
+    frame = _frame(space, sample)
+    rows = frame.rows(sample)
+    index = package.TurboQuantIndex(dim=rows.shape[1], bit_width=BITS)
+    if np.any(rows):
+        index.calibrate(rows)
+    return Coder(frame, index, len(vectors))
+
+
+def make_coder_from(space: Space, vectors: Rows, blocks: Source) -> Coder | None:
+    """What codes these vectors, and has the codes of the first of them from a file.
+
+    None when all are better coded anew, by what is learnt from all of them. Raises CacheDamaged.
+    """
+    known: int = blocks.values["rows"]
+    learnt: int = blocks.values.get("learnt", known)
+    if len(vectors) > GROWTH * learnt:
+        return None
+    frame = _Frame.read(blocks)
+    if known < len(vectors):
+        moved = directed(space, _sample(vectors, known)) - frame.centre
+        middle, around = moved.mean(axis=0), float(np.einsum("ij,ij->", moved, moved)) / len(moved)
+        if not float(middle @ middle) <= OFF * around:
+            return None
+    return Coder(frame, SealedVectors.read(blocks), learnt)
+
+
+def _sample(vectors: Rows, first: int) -> NDArray[np.float32]:
+    """Some of the vectors from one on, ascending; the same ones every time, so that sealing gives
+    the same file for the same rows."""
+    places = np.random.default_rng(0).permutation(len(vectors) - first)[:SAMPLE]
+    return vectors[first + np.sort(places)]
+
+
+class Coder:
+    """Makes the codes of a segment."""
+
+    def __init__(self, frame: _Frame, index: Any, learnt: int) -> None:
+        self._frame = frame
+        self._index = index
+        self._learnt = learnt
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def centre(self) -> NDArray[np.float32]:
+        """About the mean of the rows."""
+        return self._frame.centre
+
+    def add(self, rows: NDArray[np.float32]) -> None:
+        """Codes the rows that follow, for cosine their directions."""
+        self._index.add(self._frame.rows(rows))
+
+    def sealed(self) -> tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]]:
+        """The blocks and values of all of them."""
+        values = {
+            "space": self._frame.space,
+            "rows": len(self),
+            "weight": self._frame.weight,
+            "offset": self._frame.offset,
+            "learnt": self._learnt,
+        }
+        return {"codes": bytes(self._index.to_bytes()), "centre": self._frame.centre}, values
 
 
 class Source(Protocol):
@@ -105,22 +167,24 @@ class SealedVectors:
 
     def __init__(self, blocks: Source) -> None:
         """Raises CacheDamaged when the file does not hold what its header says."""
+        self._frame = _Frame.read(blocks)
+        self._bytes = blocks.array("codes").nbytes
+        self._index = self.read(blocks)
+        self._warm_up(blocks.array("centre"))
+
+    @staticmethod
+    def read(blocks: Source) -> Any:
+        """The codec's index."""
         package = codec()
         if package is None:
             raise CacheDamaged("the package that reads the codes is not installed")
-        values = blocks.values
-        self._frame = _Frame(
-            values["space"], blocks.array("centre"), values["weight"], values["offset"]
-        )
-        codes = blocks.array("codes")
-        self._bytes = codes.nbytes
         try:
-            self._index = package.TurboQuantIndex.from_bytes(codes.tobytes())
+            index = package.TurboQuantIndex.from_bytes(blocks.array("codes").tobytes())
         except (ValueError, MemoryError) as error:
             raise CacheDamaged(f"codes cannot be read: {error}") from error
-        if len(self._index) != values["rows"]:
+        if len(index) != blocks.values["rows"]:
             raise CacheDamaged("codes and header do not agree")
-        self._warm_up(blocks.array("centre"))
+        return index
 
     def _warm_up(self, query: NDArray[np.float32]) -> None:
         """Runs the first searches while nobody else can.
@@ -247,9 +311,15 @@ class _Frame:
     weight: float
     offset: float
 
+    @classmethod
+    def read(cls, blocks: Source) -> _Frame:
+        """That of the codes in a file."""
+        values = blocks.values
+        return cls(values["space"], blocks.array("centre"), values["weight"], values["offset"])
+
     def rows(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The rows to code."""
-        moved = directed(self.space, vectors) - self.centre
+        """The rows to code, of vectors or for cosine their directions."""
+        moved = vectors - self.centre
         if self.space != "l2":
             return _padded(moved)
         halves = np.einsum("ij,ij->i", moved, moved, dtype=np.float64) / 2
@@ -270,18 +340,13 @@ class _Frame:
         return np.float32(1 - constant) - scores
 
 
-def _frame(space: Space, vectors: Rows) -> _Frame:
-    total: Any = 0.0
-    squares = 0.0
-    for page in pages(len(vectors), PAGE):
-        rows = directed(space, vectors[page])
-        total += rows.sum(axis=0, dtype=np.float64)
-        squares += float(np.einsum("ij,ij->", rows, rows, dtype=np.float64))
-    mean = total / len(vectors)
+def _frame(space: Space, sample: NDArray[np.float32]) -> _Frame:
+    mean = sample.mean(axis=0, dtype=np.float64)
     centre = mean.astype(np.float32)
     if space != "l2":
         return _Frame(space, centre, 1.0, 0.0)
-    square = max(0.0, squares / len(vectors) - float(mean @ mean))
+    squares = float(np.einsum("ij,ij->", sample, sample, dtype=np.float64)) / len(sample)
+    square = max(0.0, squares - float(mean @ mean))
     return _Frame(space, centre, max(square**0.5 / 2, 1e-30), square / 2)
 
 

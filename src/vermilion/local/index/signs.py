@@ -35,62 +35,86 @@ Words = NDArray[np.uint64]
 
 
 def build_signs(
-    space: Space, vectors: Rows
+    space: Space, vectors: Rows, centre: NDArray[np.float32] | None = None
 ) -> tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]]:
-    """The blocks and values of these vectors."""
-    with np.errstate(over="ignore", invalid="ignore"):  # such a spread is never good enough
-        return _build(space, _Directed(space, vectors))
+    """The blocks and values of these vectors; the centre is their mean, or near it."""
+    if centre is None:
+        sums = [
+            directed(space, vectors[page]).sum(axis=0, dtype=np.float64)
+            for page in pages(len(vectors), ROWS)
+        ]
+        centre = (np.sum(sums, axis=0) / len(vectors)).astype(np.float32)
+    signer = Signer(space, centre, len(vectors))
+    for page in pages(len(vectors), ROWS):
+        signer.add(directed(space, vectors[page]))
+    return signer.sealed(vectors)
 
 
-class _Directed:
-    """The rows, or for cosine their directions, read in part like the rows."""
+class Signer:
+    """Makes the signs of a segment."""
 
-    def __init__(self, space: Space, vectors: Rows) -> None:
-        self._space = space
-        self._vectors = vectors
+    def __init__(self, space: Space, centre: NDArray[np.float32], rows: int) -> None:
+        words = -(-len(centre) // 64)
+        numbers = np.empty(rows, np.float32), np.empty(rows, np.float32)
+        self._signs = _Signs(space, np.empty((words, rows), np.uint64), *numbers, centre)
+        self._done = 0
 
-    def __len__(self) -> int:
-        return len(self._vectors)
+    def add(self, rows: NDArray[np.float32]) -> None:
+        """Takes the rows that follow, for cosine their directions."""
+        signs, page = self._signs, self._next(len(rows))
+        with np.errstate(over="ignore", invalid="ignore"):  # such a spread is never good enough
+            moved = rows - signs.centre
+            signs.signs[:, page] = _packed(moved > 0).T
+            signs.squares[page] = np.einsum("ij,ij->i", moved, moved)
+            spans = np.abs(moved, out=moved).sum(axis=1)
+            signs.scales[page] = np.divide(
+                signs.squares[page], spans, out=np.zeros_like(spans), where=spans > 0
+            )
 
-    def __getitem__(self, rows: slice | Slots, /) -> NDArray[np.float32]:
-        return directed(self._space, self._vectors[rows])
+    def take(self, blocks: Blocks) -> None:
+        """Takes the rows that follow from a file of the same centre."""
+        signs, page = self._signs, self._next(len(blocks.array("squares")))
+        signs.signs[:, page] = blocks.array("signs")
+        signs.squares[page] = blocks.array("squares")
+        signs.scales[page] = blocks.array("scales")
 
+    def _next(self, rows: int) -> slice:
+        page = slice(self._done, self._done + rows)
+        self._done = page.stop
+        return page
 
-def _build(space: Space, rows: Rows) -> tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]]:
-    sums = [rows[page].sum(axis=0, dtype=np.float64) for page in pages(len(rows), ROWS)]
-    centre = (np.sum(sums, axis=0) / len(rows)).astype(np.float32)
-    words = -(-len(centre) // 64)
-    signs = np.empty((words, len(rows)), np.uint64)
-    squares, scales = (np.empty(len(rows), np.float32) for _ in range(2))
-    for page in pages(len(rows), ROWS):
-        moved = rows[page] - centre
-        signs[:, page] = _packed(moved > 0).T
-        squares[page] = np.einsum("ij,ij->i", moved, moved)
-        spans = np.abs(moved).sum(axis=1)
-        scales[page] = np.divide(squares[page], spans, out=np.zeros_like(spans), where=spans > 0)
-    blocks = {"signs": signs, "squares": squares, "scales": scales, "centre": centre}
-    found = _Signs(space, signs, squares, scales, centre)
-    values = {"space": space, "spread": _spread(found, rows)}
-    return dict(blocks), values
+    def sealed(self, vectors: Rows) -> tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]]:
+        """The blocks and values of all of them, which are these vectors."""
+        signs = self._signs
+        blocks: dict[str, NDArray[Any] | bytes] = {
+            "signs": signs.signs,
+            "squares": signs.squares,
+            "scales": signs.scales,
+            "centre": signs.centre,
+        }
+        with np.errstate(over="ignore", invalid="ignore"):
+            return blocks, {"space": signs.space, "spread": _spread(signs, vectors)}
 
 
 def _packed(bits: NDArray[np.bool_]) -> Words:
     """Bits as words of 64, shape (rows, words)."""
-    wide = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 64)))
+    missing = -bits.shape[1] % 64
+    wide = np.pad(bits, ((0, 0), (0, missing))) if missing else bits
     return np.packbits(wide, axis=1, bitorder="little").view("<u8")
 
 
-def _spread(signs: _Signs, rows: Rows) -> float:
+def _spread(signs: _Signs, vectors: Rows) -> float:
     """The standard deviation of an estimated product, for a query of length 1.
 
     It grows with the length of the row. By ip the nearest rows are long ones, so that is the length
     that counts; by the others they are about as long as the query, whatever that is.
     """
     draw = np.random.default_rng(0)  # the same rows give the same file
-    some = np.sort(draw.permutation(len(rows))[:SAMPLE])
+    some = np.sort(draw.permutation(len(vectors))[:SAMPLE])
     few = signs.only(some)
-    asked = rows[np.sort(draw.permutation(len(rows))[:SAMPLE_QUERIES])] - signs.centre
-    moved = rows[some] - signs.centre
+    queries = np.sort(draw.permutation(len(vectors))[:SAMPLE_QUERIES])
+    asked = directed(signs.space, vectors[queries]) - signs.centre
+    moved = directed(signs.space, vectors[some]) - signs.centre
     off = []
     for query in asked:
         length = float(np.linalg.norm(query))

@@ -6,8 +6,7 @@ Values are float32, as in dense vectors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from vermilion.local.blocks import Blocks
 from vermilion.local.index.base import Change, Slots
 from vermilion.local.index.columns import LOAD_ROWS
-from vermilion.local.index.postings import GrowingPostings, Run, Terms, read_run
+from vermilion.local.index.postings import GrowingPostings, Run, Terms, joined, read_run
 from vermilion.local.snapshot import Snapshot
 from vermilion.types import SparseVector, pages
 
@@ -45,6 +44,10 @@ class SparseLists:
         postings = self._keys.get(key)
         return iter(()) if postings is None else postings.of(term, length)
 
+    def whole(self) -> dict[str, Run]:
+        """All postings of each key as one run."""
+        return {key: postings.whole() for key, postings in self._keys.items()}
+
 
 class SealedSparse:
     """The sparse vectors of one segment, read from a mapped file."""
@@ -56,6 +59,10 @@ class SealedSparse:
             key: read_run(blocks, rows, f"{place} ") for place, key in enumerate(keys)
         }
 
+    def whole(self) -> dict[str, Run]:
+        """All postings of each key as one run."""
+        return self._keys
+
     def of(self, key: str, term: int) -> Lists:
         """The slots whose vector has the component, and its values."""
         run = self._keys.get(key)
@@ -65,19 +72,18 @@ class SealedSparse:
                 yield run.slots[place].astype(np.int64), run.values[place]
 
 
-def build_sparse(
-    metadatas: Iterable[Mapping[str, Any] | None],
+def join_sparse(
+    parts: Sequence[tuple[int, SparseLists | SealedSparse]],
 ) -> tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]]:
-    """The sparse vectors of slots 0, 1, … as blocks and values of a file for `SealedSparse`."""
-    growing, rows = SparseLists(), 0
-    stream = iter(metadatas)
-    while page := list(islice(stream, LOAD_ROWS)):
-        growing.append(rows, page)
-        rows += len(page)
-    keys = sorted(growing._keys)
+    """The sparse vectors of all parts, each from a slot on, as blocks and values of a file."""
+    runs: dict[str, list[tuple[int, Run]]] = {}
+    for base, part in parts:
+        for key, run in part.whole().items():
+            runs.setdefault(key, []).append((base, run))
+    keys = sorted(runs)
     blocks: dict[str, NDArray[Any] | bytes] = {}
     for place, key in enumerate(keys):
-        blocks |= growing._keys[key].whole().blocks(f"{place} ")
+        blocks |= joined(runs[key]).blocks(f"{place} ")
     return blocks, {"keys": keys}
 
 

@@ -17,7 +17,7 @@ slots 31.7 MB, both faster where verifying takes a hundred times longer anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from vermilion import forks
 from vermilion.local.blocks import Blocks
 from vermilion.local.index.base import Mask, Slots
+from vermilion.local.index.joining import joint, portions, put, sizes_of
 from vermilion.local.index.literals import SHORTEST, Alternatives, required_literals, utf8
 from vermilion.where import Condition
 
@@ -67,19 +68,28 @@ def build_text(documents: Iterable[str | None]) -> dict[str, NDArray[Any] | byte
 
     The documents may come from an iterator: only a chunk of them is held at a time.
     """
-    builder = _Builder()
-    for document in documents:
-        builder.add(document)
-    return builder.blocks()
+    return join_text([read_text(documents)])
 
 
 @dataclass(frozen=True)
-class _Run:
-    """The encoded postings of one chunk: ascending trigrams, how many bytes each has, the bytes."""
+class Lists:
+    """Encoded postings of some documents: ascending trigrams, how many bytes each has, the bytes.
 
+    A list starts at the first of these documents, unless it goes on where another one ends.
+    """
+
+    documents: int
     trigrams: NDArray[np.uint32]
     sizes: Numbers
     postings: Bytes
+
+
+def read_text(documents: Iterable[str | None]) -> Lists:
+    """The postings of documents, which may come from an iterator."""
+    builder = _Builder()
+    for document in documents:
+        builder.add(document)
+    return builder.lists()
 
 
 class _Builder:
@@ -88,7 +98,7 @@ class _Builder:
         self._pieces: list[bytes] = []
         self._slots: list[int] = []
         self._waiting = 0
-        self._runs: list[_Run] = []
+        self._runs: list[Lists] = []
         # For each trigram the slot after its last one, where its next gap starts. Memory is only
         # taken for the pages of it that are used.
         self._resume = np.zeros(TRIGRAMS, np.int32)
@@ -105,23 +115,21 @@ class _Builder:
                 self._end_chunk()
         self._count += 1
 
-    def blocks(self) -> dict[str, NDArray[Any] | bytes]:
+    def lists(self) -> Lists:
         """Everything that was added, merged."""
-        if self._count > MOST_DOCUMENTS:
-            raise ValueError(f"{self._count} documents are more than {MOST_DOCUMENTS}")
+        _check_number(self._count)
         self._end_chunk()
-        trigrams, starts, postings = _merged(self._runs)
-        return {
-            "documents": np.array([self._count], np.int64),
-            "trigrams": trigrams,
-            "starts": starts.astype(np.uint32 if len(postings) < 2**32 else np.uint64),
-            "postings": postings,
-        }
+        return _end_to_end(self._count, self._runs)
 
     def _end_chunk(self) -> None:
         if self._pieces:
             self._runs.append(_encoded(_occurrences(self._pieces, self._slots), self._resume))
         self._pieces, self._slots, self._waiting = [], [], 0
+
+
+def _check_number(documents: int) -> None:
+    if documents > MOST_DOCUMENTS:
+        raise ValueError(f"{documents} documents are more than {MOST_DOCUMENTS}")
 
 
 def _occurrences(pieces: list[bytes], slots: list[int]) -> NDArray[np.uint64]:
@@ -150,56 +158,117 @@ def _codes(text: Bytes) -> NDArray[np.uint64]:
     return codes
 
 
-def _encoded(pairs: NDArray[np.uint64], resume: NDArray[np.int32]) -> _Run:
+def _encoded(pairs: NDArray[np.uint64], resume: NDArray[np.int32]) -> Lists:
     """The postings of one chunk; `resume` says where each list stands, and is moved on."""
     trigrams = (pairs >> np.uint64(32)).astype(np.uint32)
-    slots = pairs.astype(np.uint32).astype(np.int64)
+    slots = pairs.astype(np.uint32).astype(np.int32)
     starts = np.flatnonzero(np.append(True, trigrams[1:] != trigrams[:-1]))
     lasts = np.append(starts[1:], len(pairs)) - 1
     gaps = np.empty_like(slots)
     gaps[1:] = slots[1:] - slots[:-1] - 1
-    gaps[starts] = slots[starts] - resume[trigrams[starts]]
-    resume[trigrams[lasts]] = slots[lasts] + 1
-    digits, used = _digits(gaps)
-    sizes = np.add.reduceat(used.sum(axis=1), starts, dtype=np.int64)
-    return _Run(trigrams[starts], sizes, digits[used])
+    own = trigrams[starts]
+    gaps[starts] = slots[starts] - resume[own]
+    resume[own] = slots[lasts] + 1
+    written, ends = _written(gaps)
+    ends = ends[lasts]
+    return Lists(0, own, np.diff(ends, prepend=0), written)
 
 
-def _digits(gaps: Numbers) -> tuple[Bytes, NDArray[np.bool_]]:
-    """The bytes of each gap, highest first, and which of them are written.
+def _written(gaps: NDArray[np.int32]) -> tuple[Bytes, Numbers]:
+    """The bytes of the gaps, and where those of each end.
 
     A gap of -1 writes nothing: a document that was cut in two has its slot already.
     """
-    digits = np.empty((len(gaps), len(_LEVELS) + 1), np.uint8)
-    used = np.empty(digits.shape, np.bool_)
-    digits[:, -1] = gaps & 127
-    used[:, -1] = gaps >= 0
-    for level, shift in enumerate(_LEVELS):
-        digit = (gaps >> shift) & 31
-        digits[:, -2 - level] = 128 + 32 * level + digit
-        used[:, -2 - level] = (digit > 0) & (gaps >= 0)
-    return digits, used
+    counts = (gaps >= 0).astype(np.int8)
+    wide = np.flatnonzero(gaps > 127)
+    beyond = gaps[wide]
+    digits = [(beyond >> shift) & 31 for shift in _LEVELS]
+    counts[wide] += np.add.reduce([digit > 0 for digit in digits], dtype=np.int8)
+    ends = np.cumsum(counts, dtype=np.int64)
+    written = np.empty(ends[-1] if len(ends) else 0, np.uint8)
+    some = np.flatnonzero(counts)
+    written[ends[some] - 1] = gaps[some] & 127
+    place = ends[wide] - 2
+    for level, digit in enumerate(digits):  # the highest stands first
+        used = digit > 0
+        written[place[used]] = 128 + 32 * level + digit[used]
+        place -= used
+    return written, ends
 
 
-def _merged(runs: list[_Run]) -> tuple[NDArray[np.uint32], Numbers, Bytes]:
-    """The trigrams of all runs, where the list of each starts, and the lists.
+def _end_to_end(documents: int, runs: list[Lists]) -> Lists:
+    """The lists of all runs, each of which goes on where those of the runs before it end."""
+    if not runs:
+        return Lists(
+            documents, np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0, np.uint8)
+        )
+    whole = joint([(run.trigrams, run.sizes) for run in runs])
+    postings = np.empty(whole.starts[-1], np.uint8)
+    for run, firsts in zip(runs, whole.firsts, strict=True):
+        put(postings, firsts, run.postings, np.cumsum(run.sizes) - run.sizes, run.sizes)
+    return Lists(documents, whole.terms, sizes_of(whole.starts), postings)
 
-    A trigram that cannot be stands last, so that each list ends where the next one starts.
-    """
-    end = np.array([TRIGRAMS], np.uint32)
-    trigrams = np.unique(np.concatenate([end, *(run.trigrams for run in runs)]))
-    places = [np.searchsorted(trigrams, run.trigrams) for run in runs]
-    sizes = np.zeros(len(trigrams), np.int64)
-    for run, place in zip(runs, places, strict=True):
-        sizes[place] += run.sizes
-    starts = np.cumsum(sizes) - sizes
-    postings = np.empty(starts[-1], np.uint8)
-    free = starts.copy()
-    for run, place in zip(runs, places, strict=True):
-        moved = free[place] - (np.cumsum(run.sizes) - run.sizes)
-        postings[np.repeat(moved, run.sizes) + np.arange(len(run.postings))] = run.postings
-        free[place] += run.sizes
-    return trigrams, starts, postings
+
+# ── joining ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def join_text(parts: Sequence[Lists | TextPostings]) -> dict[str, NDArray[Any] | bytes]:
+    """The blocks of the postings of all parts, whose documents follow each other."""
+    lists = [part if isinstance(part, Lists) else part.lists() for part in parts]
+    whole = lists[0] if len(lists) == 1 else _joined(lists)
+    # A trigram that cannot be stands last, so that each list ends where the next one starts.
+    starts = np.concatenate(([0], np.cumsum(whole.sizes)))
+    return {
+        "documents": np.array([whole.documents], np.int64),
+        "trigrams": np.append(whole.trigrams, np.uint32(TRIGRAMS)),
+        "starts": starts.astype(np.uint32 if len(whole.postings) < 2**32 else np.uint64),
+        "postings": whole.postings,
+    }
+
+
+def _joined(parts: list[Lists]) -> Lists:
+    """Only the first gap of each list is another one when other documents come before it."""
+    resume = np.zeros(TRIGRAMS, np.int32)  # as the builder has it
+    documents, heads, bodies = 0, [], []
+    for part in parts:
+        begins = np.cumsum(part.sizes) - part.sizes
+        lengths, gaps = _first_gaps(part, begins)
+        written, ends = _written(documents + gaps - resume[part.trigrams])
+        heads.append(Lists(0, part.trigrams, np.diff(ends, prepend=0), written))
+        bodies.append((begins + lengths, part.sizes - lengths))
+        resume[part.trigrams] = documents + _spans(part, begins)
+        documents += part.documents
+        _check_number(documents)
+    sizes = [head.sizes + left for head, (_, left) in zip(heads, bodies, strict=True)]
+    whole = joint(list(zip((part.trigrams for part in parts), sizes, strict=True)))
+    postings = np.empty(whole.starts[-1], np.uint8)
+    for part, head, body, firsts in zip(parts, heads, bodies, whole.firsts, strict=True):
+        put(postings, firsts, head.postings, np.cumsum(head.sizes) - head.sizes, head.sizes)
+        put(postings, firsts + head.sizes, part.postings, *body)
+    return Lists(documents, whole.terms, sizes_of(whole.starts), postings)
+
+
+def _first_gaps(part: Lists, begins: Numbers) -> tuple[Numbers, NDArray[np.int32]]:
+    """How many bytes the first gap of each list has, and how far it leads."""
+    lengths = np.zeros(len(begins), np.int64)
+    gaps = np.full(len(begins), -1, np.int32)
+    going = np.arange(len(begins))
+    while len(going):
+        digits = part.postings[begins[going] + lengths[going]]
+        lengths[going] += 1
+        gaps[going] += _STEPS[digits]
+        going = going[digits >= 128]
+    return lengths, gaps
+
+
+def _spans(part: Lists, begins: Numbers) -> Numbers:
+    """The slot after the last one of each list."""
+    spans = np.empty(len(begins), np.int64)
+    for some, count in portions(part.sizes):
+        first = int(begins[some.start])
+        steps = _STEPS.take(part.postings[first : first + count])
+        spans[some] = np.add.reduceat(steps, begins[some] - first)
+    return spans
 
 
 # ── asking ───────────────────────────────────────────────────────────────────────────────────────
@@ -234,6 +303,15 @@ class TextPostings:
         self._trigrams: NDArray[np.uint32] = blocks.array("trigrams")
         self._starts: NDArray[Any] = blocks.array("starts")
         self._postings: Bytes = blocks.array("postings")
+
+    def lists(self) -> Lists:
+        """The postings, as they can be joined with others."""
+        return Lists(
+            self._documents,
+            self._trigrams[:-1],
+            sizes_of(self._starts),
+            self._postings,
+        )
 
     def facts(self, condition: Condition) -> Facts:
         """What is known of a condition, negation aside; it learns, and the next call gets it."""
