@@ -25,22 +25,17 @@ from vermilion.errors import (
     StorageError,
     VermilionError,
 )
-from vermilion.local import read_only
+from vermilion.local import read_only, wal
 from vermilion.local.lock import FileLock, ThreadLock
 from vermilion.types import Durability
 
 # Older releases can lose a committed transaction when the WAL is reset (fixed in 3.51.3).
 OLDEST_SQLITE = 3_051_003
-# A longer WAL is copied into the database by whichever writer finds it so.
-WAL_BYTES = 32 * 2**20
 # Only addresses: a file of a million records takes 2 GB.
 MMAP_BYTES = 2**36
-BUSY_MS = 60_000
 # How SQLite fails when a file cannot grow for another reason than a full disk, and when the disk
 # is too full for its shared memory.
 CANNOT_GROW = {apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_TRUNCATE}
-# Readers may be in the way, for long if they build an index: the next writer tries again.
-CHECKPOINT_BUSY_MS = 2
 # The first that fits.
 ERRORS: tuple[tuple[type[Exception], type[VermilionError], str], ...] = (
     (apsw.CorruptError, DamagedError, " is damaged: {}"),
@@ -214,6 +209,7 @@ class Database:
         self._idle: list[apsw.Connection] = []
         self._guard = threading.RLock()
         self._closed = False
+        self._wal = None if path is None else wal.Wal(path)
         self._write_lock: Callable[[], AbstractContextManager[None]]
         if path is None:
             self._write_lock = ThreadLock()
@@ -252,13 +248,17 @@ class Database:
         """As `writing`, for who holds `exclusive` already."""
         with self._connection() as connection, self._syncing(connection, sync):
             connection.execute("begin immediate")
+            before = connection.total_changes()
             try:
                 yield connection
+                if self._wal is not None and connection.total_changes() != before:
+                    self._wal.make_room(connection)
                 connection.execute("commit")
             except BaseException:
                 _end(connection, "rollback")
                 raise
-            self._shorten_wal(connection)
+            if self._wal is not None:
+                self._wal.shorten(connection)
 
     @contextmanager
     def _syncing(self, connection: apsw.Connection, sync: bool) -> Iterator[None]:
@@ -303,6 +303,8 @@ class Database:
 
     def before_fork(self) -> None:
         """Closes the file until it is needed again. The child has a copy of what is in memory."""
+        if self._wal is not None:
+            self._wal.forget()
         while self._idle:
             with suppress(apsw.Error):  # one that fails must not keep the others open
                 self._idle.pop().close(force=True)
@@ -338,38 +340,18 @@ class Database:
         connection.close(force=True)
 
     def _connect(self) -> apsw.Connection:
-        assert self._path is not None, "a database in memory has its one connection"
+        assert self._path is not None and self._wal is not None, "in memory there is one already"
         if self._read_only:
             connection = read_only.connect(self._path)
         else:
             connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
-        connection.set_busy_timeout(BUSY_MS)
-        connection.wal_autocheckpoint(0)
+        connection.set_busy_timeout(wal.BUSY_MS)
+        self._wal.watch(connection)
         connection.execute(
-            f"pragma synchronous={self._durability}; pragma journal_size_limit={WAL_BYTES:d};"
+            f"pragma synchronous={self._durability}; pragma journal_size_limit={wal.WAL_BYTES:d};"
             f"pragma mmap_size={MMAP_BYTES:d}; pragma secure_delete=1; pragma temp_store=memory"
         ).fetchall()
         return connection
-
-    def _shorten_wal(self, connection: apsw.Connection) -> None:
-        """Copies a long WAL into the database, for a bounded time: readers may be in the way."""
-        if self._path is None:
-            return
-        try:
-            length = os.stat(f"{self._path}-wal").st_size
-        except OSError:
-            return
-        if length <= WAL_BYTES:  # a WAL that starts over is cut to exactly this
-            return
-        connection.set_busy_timeout(CHECKPOINT_BUSY_MS)
-        try:
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-        except apsw.Error:
-            # Readers are in the way, or the disk is full. What was written is safe in the WAL
-            # and was reported as done already: the next writer tries again.
-            pass
-        finally:
-            connection.set_busy_timeout(BUSY_MS)
 
 
 def _end(connection: apsw.Connection, how: Literal["commit", "rollback"]) -> None:

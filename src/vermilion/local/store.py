@@ -11,7 +11,6 @@ import apsw
 
 from vermilion.local.snapshot import Snapshot
 from vermilion.local.sqlite import (
-    BUSY_MS,
     Database,
     alone_in,
     copy_pages,
@@ -21,6 +20,7 @@ from vermilion.local.sqlite import (
     translated,
 )
 from vermilion.local.transaction import Transaction
+from vermilion.local.wal import BUSY_MS
 from vermilion.types import Durability
 
 # The file of a collection, in its folder.
