@@ -26,6 +26,7 @@ from vermilion.errors import (
     VermilionError,
 )
 from vermilion.local import read_only, wal
+from vermilion.local.image import WAL_PLACE, WITH_WAL, Image, Images
 from vermilion.local.lock import FileLock, ThreadLock
 from vermilion.types import Durability
 
@@ -113,16 +114,34 @@ def alone_in(draft: Path) -> Iterator[apsw.Connection]:
 
 
 @contextmanager
-def image_of(draft: Path, content: bytes) -> Iterator[apsw.Connection]:
-    """A connection to these bytes in memory; what becomes of them is the draft, safe on the disk.
+def image_of(draft: Path, page_size: int, name: str) -> Iterator[apsw.Connection]:
+    """A connection to the tables of a .sql file in memory, inside a transaction.
 
-    For a small file that takes half as long as writing it page by page.
+    What becomes of them is the draft, safe on the disk. For a small file that takes half as long
+    as writing it page by page.
     """
-    with translated(str(draft)), closing(apsw.Connection(":memory:")) as connection:
-        connection.deserialize("main", content)
-        yield connection
-        image = connection.serialize("main")
+    with translated(str(draft)):
+        connection = _press(page_size, name)
+        try:
+            connection.execute("begin")
+            yield connection
+            image = connection.serialize("main")
+            connection.execute("rollback")
+        except BaseException:
+            connection.close(force=True)
+            raise
+        _presses[page_size, name] = connection
     write_safely(draft, image)
+
+
+# Connections to empty tables that have made a file before: they know the tables and statements.
+_presses: dict[tuple[int, str], apsw.Connection] = {}
+
+
+def _press(page_size: int, name: str) -> apsw.Connection:
+    with suppress(KeyError):
+        return _presses.pop((page_size, name))
+    return _in_memory(page_size, name)
 
 
 def write_safely(draft: Path, image: bytes) -> None:
@@ -134,12 +153,9 @@ def write_safely(draft: Path, image: bytes) -> None:
         os.fsync(file.fileno())
 
 
-# The bytes of the header that `pragma journal_mode=wal` sets; it would also make the WAL.
-_WAL_PLACE, _WAL_BYTES = 18, b"\2\2"
-
-
 def _with_wal(image: bytes) -> bytes:
-    return image[:_WAL_PLACE] + _WAL_BYTES + image[_WAL_PLACE + len(_WAL_BYTES) :]
+    """With what `pragma journal_mode=wal` sets in the header; it would also make the WAL."""
+    return image[: WAL_PLACE.start] + WITH_WAL + image[WAL_PLACE.stop :]
 
 
 def harden(draft: Path) -> None:
@@ -147,8 +163,8 @@ def harden(draft: Path) -> None:
     with translated(str(draft)), forks.held_off:
         descriptor = os.open(draft, os.O_RDWR | getattr(os, "O_BINARY", 0))
         try:
-            os.lseek(descriptor, _WAL_PLACE, os.SEEK_SET)
-            os.write(descriptor, _WAL_BYTES)
+            os.lseek(descriptor, WAL_PLACE.start, os.SEEK_SET)
+            os.write(descriptor, WITH_WAL)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -210,6 +226,7 @@ class Database:
         self._guard = threading.RLock()
         self._closed = False
         self._wal = None if path is None else wal.Wal(path)
+        self._images = None if path is None or read_only else Images(path)
         self._write_lock: Callable[[], AbstractContextManager[None]]
         if path is None:
             self._write_lock = ThreadLock()
@@ -227,7 +244,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
         """A connection inside a read transaction: it sees one moment of the file."""
-        with self._connection() as connection:
+        with self._connection(to_read=True) as connection:
             connection.execute("begin")
             try:
                 yield connection
@@ -296,21 +313,30 @@ class Database:
                 connections = [*self._idle, *([self._memory] if self._memory else ())]
                 self._idle.clear()
                 self._memory = None
+                if self._images is not None:
+                    self._images.close()
             for connection in connections:
                 if give_up:
                     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
                 connection.close(force=True)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there are connections to it that are not in use."""
+        return bool(self._idle)
+
     def before_fork(self) -> None:
         """Closes the file until it is needed again. The child has a copy of what is in memory."""
         if self._wal is not None:
             self._wal.forget()
+        if self._images is not None:
+            self._images.close()
         while self._idle:
             with suppress(apsw.Error):  # one that fails must not keep the others open
                 self._idle.pop().close(force=True)
 
     @contextmanager
-    def _connection(self) -> Iterator[apsw.Connection]:
+    def _connection(self, *, to_read: bool = False) -> Iterator[apsw.Connection]:
         with translated(self.name), forks.held_off:
             if self._path is None:
                 with self._guard:  # one connection is all that sees a database in memory
@@ -318,22 +344,26 @@ class Database:
                         raise ClosedError(f"{self.name} was closed")
                     yield self._memory
                 return
-            connection = self._take()
+            connection = self._take(to_read)
             try:
                 yield connection
             finally:
                 self._put_back(connection)
 
-    def _take(self) -> apsw.Connection:
+    def _take(self, to_read: bool) -> apsw.Connection:
         with self._guard:
             if self._closed:
                 raise ClosedError(f"{self.name} was closed")
             if self._idle:
                 return self._idle.pop()
-            return self._connect()
+            image = self._images.lend() if to_read and self._images is not None else None
+            return image or self._connect()
 
     def _put_back(self, connection: apsw.Connection) -> None:
         with self._guard:
+            if isinstance(connection, Image) and self._images is not None:
+                self._images.take_back(connection, keep=not (self._closed or self._idle))
+                return
             if not self._closed and not isinstance(connection, read_only.Unlocked):
                 self._idle.append(connection)
                 return
