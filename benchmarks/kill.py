@@ -32,7 +32,7 @@ import numpy as np
 from circumstances import report
 
 import vermilion
-from vermilion.local import builder, compactor, sqlite
+from vermilion.local import builder, compactor, wal
 from vermilion.local.index import sealed_vectors
 
 NAME = "kill"
@@ -98,7 +98,7 @@ class Call:
 
 
 def write_for_ever(folder: Path, seed: int, report: int) -> None:
-    sqlite.WAL_BYTES = 300_000
+    wal.WAL_BYTES = 300_000
     client = vermilion.PersistentClient(folder)
     notes = client.get_or_create_collection(NAME, embedding_function=None)
     while True:

@@ -22,8 +22,8 @@ WORDS = """
     wire.ranked wire.past wire.absent wire.faults wire.table wire.openapi
 """
 LOCAL = """
-    local.lock local.blocks local.read_only local.sqlite local.rows local.snapshot
-    local.transaction local.store local.history local.lives
+    local.lock local.blocks local.read_only local.wal local.image local.sqlite local.rows
+    local.snapshot local.transaction local.store local.history local.lives
     local.index.base local.index.slots local.index.vectors local.index.columns
     local.index.sealed_vectors local.index.signs local.index.graph
     local.index.sealed_columns local.index.joining local.index.literals local.index.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -21,7 +22,7 @@ from vermilion.errors import (
     StorageError,
     VersionMismatchError,
 )
-from vermilion.local import sqlite, store
+from vermilion.local import store, wal
 from vermilion.local.drafts import drafting
 from vermilion.local.engine import LocalEngine
 from vermilion.local.handles import OPEN_COLLECTIONS
@@ -370,12 +371,12 @@ def test_errors_of_the_operating_system_are_storage_errors(disk: LocalEngine, fo
 def test_the_wal_does_not_grow_for_ever(
     disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "WAL_BYTES", 200_000)
+    monkeypatch.setattr(wal, "WAL_BYTES", 200_000)
     address = make(disk)
     for number in range(60):
         disk.upsert(address, rows("a b", np.full((2, 2_000), number)))
-    wal = file_of(folder, address).with_name("records.db-wal")
-    assert wal.stat().st_size < 400_000
+    log = file_of(folder, address).with_name("records.db-wal")
+    assert log.stat().st_size < 400_000
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
@@ -391,3 +392,27 @@ def test_only_so_many_collections_keep_files_open(disk: LocalEngine, folder: Pat
     assert len(open_files(folder / "collections")) <= 3 * OPEN_COLLECTIONS
     disk.close()
     assert open_files(folder) == []
+
+
+def test_the_wal_has_room_for_the_next_small_write(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk)
+    lengths = []
+    for number in range(40):
+        disk.add(address, numbered(1, number))
+        log = file_of(folder, address).with_name("records.db-wal")
+        lengths.append(log.stat().st_size if log.exists() else 0)
+    assert len(set(lengths)) < 12
+    assert lengths == sorted(lengths)
+    assert lengths[-1] < 4_000_000
+
+
+def test_the_room_in_a_wal_holds_nothing(disk: LocalEngine, folder: Path, tmp_path: Path) -> None:
+    address = make(disk)
+    for number in range(10):
+        disk.add(address, numbered(1, number))
+    copy = tmp_path / "as after a power cut"
+    shutil.copytree(folder, copy)
+    assert file_of(copy, address).with_name("records.db-wal").read_bytes().endswith(bytes(8_000))
+    with closing(LocalEngine(copy)) as again:
+        assert again.get(address).ids == [str(number) for number in range(10)]
+        assert again.check(deep=True) == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any, cast
 
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
@@ -66,10 +67,28 @@ def check_metadata(metadata: object, place: int = 0) -> dict[str, Any]:
         raise ArgumentValueError(
             f"Expected metadata to be a non-empty dict, got 0 metadata attributes at index {place}"
         )
-    return {
-        check_key(key, f"Invalid metadata at index {place}"): check_field_value(key, value)
-        for key, value in metadata.items()
-    }
+    checked = {}
+    for key, value in metadata.items():
+        if type(key) is not str or not _is_usual_key(key):
+            key = check_key(key, f"Invalid metadata at index {place}")
+        checked[key] = value if _is_usual(value) else check_field_value(key, value)
+    return checked
+
+
+@lru_cache(1024)
+def _is_usual_key(key: str) -> bool:
+    """Whether nothing can be wrong with a key; all records tend to have the same ones."""
+    return key.isidentifier() and key.isascii()
+
+
+def _is_usual(value: object) -> bool:
+    """Whether nothing can be wrong with a value: most are such, and this is quick to tell."""
+    kind = type(value)
+    if kind is str:
+        return cast(str, value).isascii()
+    if kind is int:
+        return cast(int, value) in INT64
+    return kind is bool or (kind is float and math.isfinite(cast(float, value)))
 
 
 def check_key(key: object, prefix: str) -> str:

@@ -46,8 +46,9 @@ _DEFAULT_DATABASE = (
 )
 _COLLECTION = (
     "select c.id, c.name, d.tenant, d.name, c.configuration, c.metadata, c.schema, {}"
-    " from collections c join databases d on d.id = c.database "
+    " from collections c join databases d on d.id = c.database"
 )
+_BY_ID = " where c.id = ? and d.tenant = ? and d.name = ?"
 
 
 class Catalogue:
@@ -212,13 +213,23 @@ class Catalogue:
         with self._file.reading() as connection:
             return _need(self._by_id(connection, address), address.collection)
 
+    def need_collection(self, address: Address) -> None:
+        """Raises NotFoundError when there is no such collection."""
+        with self._file.reading() as connection:
+            found = connection.execute(
+                "select 1 from collections c join databases d on d.id = c.database" + _BY_ID,
+                _by_id(address),
+            ).get
+        if found is None:
+            raise _unknown(address.collection)
+
     def list_collections(
         self, tenant: str, database: str, limit: int | None, offset: int | None
     ) -> list[CollectionInfo]:
         """The collections of a database in the order of creation."""
         with self._file.reading() as connection:
             rows = connection.execute(
-                self._select + "where d.tenant = ? and d.name = ? order by c.key limit ? offset ?",
+                self._select + " where d.tenant = ? and d.name = ? order by c.key limit ? offset ?",
                 (tenant, database, -1 if limit is None else limit, offset or 0),
             ).fetchall()
         return [_info(row) for row in rows]
@@ -323,7 +334,7 @@ class Catalogue:
     def every_collection(self) -> list[CollectionInfo]:
         """All collections of all databases, in the order of creation."""
         with self._file.reading() as connection:
-            rows = connection.execute(self._select + "order by c.key").fetchall()
+            rows = connection.execute(self._select + " order by c.key").fetchall()
         return [_info(row) for row in rows]
 
     def every_database(self) -> list[tuple[str, str]]:
@@ -359,16 +370,13 @@ class Catalogue:
         self, connection: apsw.Connection, name: str, tenant: str, database: str
     ) -> CollectionInfo | None:
         row = connection.execute(
-            self._select + "where d.tenant = ? and d.name = ? and c.name = ?",
+            self._select + " where d.tenant = ? and d.name = ? and c.name = ?",
             (tenant, database, name),
         ).get
         return None if row is None else _info(row)
 
     def _by_id(self, connection: apsw.Connection, address: Address) -> CollectionInfo | None:
-        row = connection.execute(
-            self._select + "where c.id = ? and d.tenant = ? and d.name = ?",
-            (str(address.collection), address.tenant, address.database),
-        ).get
+        row = connection.execute(self._select + _BY_ID, _by_id(address)).get
         return None if row is None else _info(row)
 
 
@@ -424,10 +432,18 @@ def _database_id(connection: apsw.Connection, name: str, tenant: str) -> str | N
 
 
 def _need(info: CollectionInfo | None, name: str | UUID) -> CollectionInfo:
-    if info is None:  # the full stop after an id is what Chroma's servers say
-        end = "." if isinstance(name, UUID) else ""
-        raise NotFoundError(f"Collection [{name}] does not exist{end}")
+    if info is None:
+        raise _unknown(name)
     return info
+
+
+def _unknown(name: str | UUID) -> NotFoundError:
+    end = "." if isinstance(name, UUID) else ""  # as Chroma's servers say
+    return NotFoundError(f"Collection [{name}] does not exist{end}")
+
+
+def _by_id(address: Address) -> tuple[str, str, str]:
+    return str(address.collection), address.tenant, address.database
 
 
 def _info(row: Any) -> CollectionInfo:

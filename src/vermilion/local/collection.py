@@ -138,16 +138,17 @@ class LocalCollection(Lasting, Making):
     def drop(self) -> bool:
         """Closes the store of a deleted collection, having told whoever else has it open.
 
-        False when it is not open here, and nobody was told.
+        False when its file is not open here, and nobody was told.
         """
         with self._guard:
             opened, self._opened = self._opened, None
         if opened is None:
             return False
         told = False
-        with suppress(StorageError, DamagedError, NotFoundError):
-            opened[0].drop()
-            told = True
+        if opened[0].is_open:
+            with suppress(StorageError, DamagedError, NotFoundError):
+                opened[0].drop()
+                told = True
         opened[0].close(give_up=True)
         return told
 

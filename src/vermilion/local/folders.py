@@ -105,7 +105,8 @@ class Folders:
             return
         except OSError:  # on Windows, while somebody has a file of it open
             gone = folder
-        # Whoever has read the file since has a WAL beside it; whoever comes now finds no folder.
+        # Whoever has it open has a WAL beside it; whoever comes now, or has read it without
+        # opening it, finds no folder.
         if not told and (gone == folder or (gone / f"{RECORDS}-wal").exists()):
             _drop(gone)
         _remove_files(gone)

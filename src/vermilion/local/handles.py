@@ -65,7 +65,7 @@ class Handles:
             raise
         except (StorageError, ClosedError):
             # A collection that was deleted meanwhile has no file any more: the catalogue knows.
-            self._catalogue.get_collection_by_id(address)
+            self._catalogue.need_collection(address)
             raise
         finally:
             for idle in self._leave(entry):
@@ -179,7 +179,7 @@ class _OnDisk:
     def find(self) -> Store | None:
         """See Place.find."""
         if not self._folders.has_records(self._address.collection):
-            self._catalogue.get_collection_by_id(self._address)
+            self._catalogue.need_collection(self._address)
             return None
         return self._folders.open(self._address.collection)
 
@@ -190,7 +190,7 @@ class _OnDisk:
     @contextmanager
     def _kept(self) -> Iterator[None]:
         with self._catalogue.exclusive():  # nobody deletes the collection meanwhile
-            self._catalogue.get_collection_by_id(self._address)
+            self._catalogue.need_collection(self._address)
             yield
 
     def dimension_changes(self, old: int | None, new: int) -> None:
@@ -209,7 +209,7 @@ class _InMemory:
     def find(self) -> Store | None:
         """See Place.find."""
         if self._store is None:
-            self._catalogue.get_collection_by_id(self._address)
+            self._catalogue.need_collection(self._address)
         return self._store
 
     @contextmanager
@@ -219,7 +219,7 @@ class _InMemory:
         with store.writing() as transaction:
             yield transaction
         with self._catalogue.exclusive():
-            self._catalogue.get_collection_by_id(self._address)
+            self._catalogue.need_collection(self._address)
             if self._store is not None:
                 raise MadeMeanwhile
             self._store = store

@@ -25,22 +25,18 @@ from vermilion.errors import (
     StorageError,
     VermilionError,
 )
-from vermilion.local import read_only
+from vermilion.local import read_only, wal
+from vermilion.local.image import WAL_PLACE, WITH_WAL, Image, Images
 from vermilion.local.lock import FileLock, ThreadLock
 from vermilion.types import Durability
 
 # Older releases can lose a committed transaction when the WAL is reset (fixed in 3.51.3).
 OLDEST_SQLITE = 3_051_003
-# A longer WAL is copied into the database by whichever writer finds it so.
-WAL_BYTES = 32 * 2**20
 # Only addresses: a file of a million records takes 2 GB.
 MMAP_BYTES = 2**36
-BUSY_MS = 60_000
 # How SQLite fails when a file cannot grow for another reason than a full disk, and when the disk
 # is too full for its shared memory.
 CANNOT_GROW = {apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_TRUNCATE}
-# Readers may be in the way, for long if they build an index: the next writer tries again.
-CHECKPOINT_BUSY_MS = 2
 # The first that fits.
 ERRORS: tuple[tuple[type[Exception], type[VermilionError], str], ...] = (
     (apsw.CorruptError, DamagedError, " is damaged: {}"),
@@ -118,16 +114,34 @@ def alone_in(draft: Path) -> Iterator[apsw.Connection]:
 
 
 @contextmanager
-def image_of(draft: Path, content: bytes) -> Iterator[apsw.Connection]:
-    """A connection to these bytes in memory; what becomes of them is the draft, safe on the disk.
+def image_of(draft: Path, page_size: int, name: str) -> Iterator[apsw.Connection]:
+    """A connection to the tables of a .sql file in memory, inside a transaction.
 
-    For a small file that takes half as long as writing it page by page.
+    What becomes of them is the draft, safe on the disk. For a small file that takes half as long
+    as writing it page by page.
     """
-    with translated(str(draft)), closing(apsw.Connection(":memory:")) as connection:
-        connection.deserialize("main", content)
-        yield connection
-        image = connection.serialize("main")
+    with translated(str(draft)):
+        connection = _press(page_size, name)
+        try:
+            connection.execute("begin")
+            yield connection
+            image = connection.serialize("main")
+            connection.execute("rollback")
+        except BaseException:
+            connection.close(force=True)
+            raise
+        _presses[page_size, name] = connection
     write_safely(draft, image)
+
+
+# Connections to empty tables that have made a file before: they know the tables and statements.
+_presses: dict[tuple[int, str], apsw.Connection] = {}
+
+
+def _press(page_size: int, name: str) -> apsw.Connection:
+    with suppress(KeyError):
+        return _presses.pop((page_size, name))
+    return _in_memory(page_size, name)
 
 
 def write_safely(draft: Path, image: bytes) -> None:
@@ -139,12 +153,9 @@ def write_safely(draft: Path, image: bytes) -> None:
         os.fsync(file.fileno())
 
 
-# The bytes of the header that `pragma journal_mode=wal` sets; it would also make the WAL.
-_WAL_PLACE, _WAL_BYTES = 18, b"\2\2"
-
-
 def _with_wal(image: bytes) -> bytes:
-    return image[:_WAL_PLACE] + _WAL_BYTES + image[_WAL_PLACE + len(_WAL_BYTES) :]
+    """With what `pragma journal_mode=wal` sets in the header; it would also make the WAL."""
+    return image[: WAL_PLACE.start] + WITH_WAL + image[WAL_PLACE.stop :]
 
 
 def harden(draft: Path) -> None:
@@ -152,8 +163,8 @@ def harden(draft: Path) -> None:
     with translated(str(draft)), forks.held_off:
         descriptor = os.open(draft, os.O_RDWR | getattr(os, "O_BINARY", 0))
         try:
-            os.lseek(descriptor, _WAL_PLACE, os.SEEK_SET)
-            os.write(descriptor, _WAL_BYTES)
+            os.lseek(descriptor, WAL_PLACE.start, os.SEEK_SET)
+            os.write(descriptor, WITH_WAL)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -214,6 +225,8 @@ class Database:
         self._idle: list[apsw.Connection] = []
         self._guard = threading.RLock()
         self._closed = False
+        self._wal = None if path is None else wal.Wal(path)
+        self._images = None if path is None or read_only else Images(path)
         self._write_lock: Callable[[], AbstractContextManager[None]]
         if path is None:
             self._write_lock = ThreadLock()
@@ -231,7 +244,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
         """A connection inside a read transaction: it sees one moment of the file."""
-        with self._connection() as connection:
+        with self._connection(to_read=True) as connection:
             connection.execute("begin")
             try:
                 yield connection
@@ -252,13 +265,17 @@ class Database:
         """As `writing`, for who holds `exclusive` already."""
         with self._connection() as connection, self._syncing(connection, sync):
             connection.execute("begin immediate")
+            before = connection.total_changes()
             try:
                 yield connection
+                if self._wal is not None and connection.total_changes() != before:
+                    self._wal.make_room(connection)
                 connection.execute("commit")
             except BaseException:
                 _end(connection, "rollback")
                 raise
-            self._shorten_wal(connection)
+            if self._wal is not None:
+                self._wal.shorten(connection)
 
     @contextmanager
     def _syncing(self, connection: apsw.Connection, sync: bool) -> Iterator[None]:
@@ -296,19 +313,30 @@ class Database:
                 connections = [*self._idle, *([self._memory] if self._memory else ())]
                 self._idle.clear()
                 self._memory = None
+                if self._images is not None:
+                    self._images.close()
             for connection in connections:
                 if give_up:
                     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
                 connection.close(force=True)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there are connections to it that are not in use."""
+        return bool(self._idle)
+
     def before_fork(self) -> None:
         """Closes the file until it is needed again. The child has a copy of what is in memory."""
+        if self._wal is not None:
+            self._wal.forget()
+        if self._images is not None:
+            self._images.close()
         while self._idle:
             with suppress(apsw.Error):  # one that fails must not keep the others open
                 self._idle.pop().close(force=True)
 
     @contextmanager
-    def _connection(self) -> Iterator[apsw.Connection]:
+    def _connection(self, *, to_read: bool = False) -> Iterator[apsw.Connection]:
         with translated(self.name), forks.held_off:
             if self._path is None:
                 with self._guard:  # one connection is all that sees a database in memory
@@ -316,60 +344,44 @@ class Database:
                         raise ClosedError(f"{self.name} was closed")
                     yield self._memory
                 return
-            connection = self._take()
+            connection = self._take(to_read)
             try:
                 yield connection
             finally:
                 self._put_back(connection)
 
-    def _take(self) -> apsw.Connection:
+    def _take(self, to_read: bool) -> apsw.Connection:
         with self._guard:
             if self._closed:
                 raise ClosedError(f"{self.name} was closed")
             if self._idle:
                 return self._idle.pop()
-            return self._connect()
+            image = self._images.lend() if to_read and self._images is not None else None
+            return image or self._connect()
 
     def _put_back(self, connection: apsw.Connection) -> None:
         with self._guard:
+            if isinstance(connection, Image) and self._images is not None:
+                self._images.take_back(connection, keep=not (self._closed or self._idle))
+                return
             if not self._closed and not isinstance(connection, read_only.Unlocked):
                 self._idle.append(connection)
                 return
         connection.close(force=True)
 
     def _connect(self) -> apsw.Connection:
-        assert self._path is not None, "a database in memory has its one connection"
+        assert self._path is not None and self._wal is not None, "in memory there is one already"
         if self._read_only:
             connection = read_only.connect(self._path)
         else:
             connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
-        connection.set_busy_timeout(BUSY_MS)
-        connection.wal_autocheckpoint(0)
+        connection.set_busy_timeout(wal.BUSY_MS)
+        self._wal.watch(connection)
         connection.execute(
-            f"pragma synchronous={self._durability}; pragma journal_size_limit={WAL_BYTES:d};"
+            f"pragma synchronous={self._durability}; pragma journal_size_limit={wal.WAL_BYTES:d};"
             f"pragma mmap_size={MMAP_BYTES:d}; pragma secure_delete=1; pragma temp_store=memory"
         ).fetchall()
         return connection
-
-    def _shorten_wal(self, connection: apsw.Connection) -> None:
-        """Copies a long WAL into the database, for a bounded time: readers may be in the way."""
-        if self._path is None:
-            return
-        try:
-            length = os.stat(f"{self._path}-wal").st_size
-        except OSError:
-            return
-        if length <= WAL_BYTES:  # a WAL that starts over is cut to exactly this
-            return
-        connection.set_busy_timeout(CHECKPOINT_BUSY_MS)
-        try:
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-        except apsw.Error:
-            # Readers are in the way, or the disk is full. What was written is safe in the WAL
-            # and was reported as done already: the next writer tries again.
-            pass
-        finally:
-            connection.set_busy_timeout(BUSY_MS)
 
 
 def _end(connection: apsw.Connection, how: Literal["commit", "rollback"]) -> None:

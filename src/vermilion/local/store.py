@@ -11,7 +11,6 @@ import apsw
 
 from vermilion.local.snapshot import Snapshot
 from vermilion.local.sqlite import (
-    BUSY_MS,
     Database,
     alone_in,
     copy_pages,
@@ -21,6 +20,7 @@ from vermilion.local.sqlite import (
     translated,
 )
 from vermilion.local.transaction import Transaction
+from vermilion.local.wal import BUSY_MS
 from vermilion.types import Durability
 
 # The file of a collection, in its folder.
@@ -59,15 +59,17 @@ class Store:
         Nobody may know the file before: it is written without a log. Its pages fit vectors of this
         dimension. `rows` is how many will be written, if that is known.
         """
-        content = template(_page_size(dimension), SCRIPT)
+        page_size = _page_size(dimension)
         if rows is not None and 4 * (dimension or 0) * rows <= IMAGE_BYTES:
-            with image_of(path, content) as connection, _committed(connection, name) as made:
-                yield made
+            with image_of(path, page_size, SCRIPT) as connection:
+                yield Transaction(connection, name)
             return
         with translated(str(path)):
-            path.write_bytes(content)
-        with alone_in(path) as connection, _committed(connection, name) as made:
-            yield made
+            path.write_bytes(template(page_size, SCRIPT))
+        with alone_in(path) as connection:
+            connection.execute("begin")
+            yield Transaction(connection, name)
+            connection.execute("commit")
         harden(path)
 
     def copy_to(self, target: Store) -> None:
@@ -135,16 +137,14 @@ class Store:
                 connection.set_busy_timeout(BUSY_MS)
         return True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its file is open, and not in use."""
+        return self._database.is_open
+
     def close(self, *, give_up: bool = False) -> None:
         """Closes the file; with `give_up` it is about to be removed."""
         self._database.close(give_up=give_up)
-
-
-@contextmanager
-def _committed(connection: apsw.Connection, name: str) -> Iterator[Transaction]:
-    connection.execute("begin")
-    yield Transaction(connection, name)
-    connection.execute("commit")
 
 
 def _page_size(dimension: int | None) -> int:

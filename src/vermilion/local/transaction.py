@@ -11,6 +11,7 @@ from itertools import chain, islice
 from typing import Any
 from zlib import crc32
 
+import apsw
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +28,7 @@ from vermilion.local.snapshot import (
     CELLS_OF,
     DELETED,
     VECTOR,
+    Head,
     Keys,
     SegmentRow,
     Snapshot,
@@ -51,6 +53,10 @@ MOST_LOG_ENTRIES = 500_000
 
 class Transaction(Snapshot):
     """One write, all or nothing."""
+
+    def __init__(self, connection: apsw.Connection, name: str) -> None:
+        super().__init__(connection, name)
+        self._stood = _stands(self.head)  # as it is in the file
 
     def add(self, batch: Batch, *, new_only: bool = False, named: bool = False) -> WriteResult:
         """Inserts the rows whose id is new; `new_only` refuses the others, and all with them."""
@@ -362,19 +368,13 @@ class Transaction(Snapshot):
             head.floor = floor
             self._connection.execute("delete from log where seq <= ?", (floor,))
         self._fold_ids()
-        self._connection.execute(
-            "update head set"
-            " seq = ?, floor = ?, rows = ?, next_key = ?, folded = ?, dimension = ?, tail = ?",
-            (
-                head.seq,
-                head.floor,
-                head.rows,
-                head.next_key,
-                head.folded,
-                head.dimension,
-                head.tail,
-            ),
-        )
+        if (stands := _stands(head)) != self._stood:
+            self._stood = stands
+            self._connection.execute(
+                "update head set"
+                " seq = ?, floor = ?, rows = ?, next_key = ?, folded = ?, dimension = ?, tail = ?",
+                stands,
+            )
 
     def _prunable(self) -> int:
         """Up to where the log is of no use: what the segments do not hold is kept for long."""
@@ -416,6 +416,19 @@ class Transaction(Snapshot):
             self.head.folded = self.head.next_key
             self._connection.execute("insert into ids select hash, key from recent_ids")
             self._connection.execute("delete from recent_ids")
+
+
+def _stands(head: Head) -> tuple[int | None, ...]:
+    """What writes change in the head."""
+    return (
+        head.seq,
+        head.floor,
+        head.rows,
+        head.next_key,
+        head.folded,
+        head.dimension,
+        head.tail,
+    )
 
 
 def runs(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
