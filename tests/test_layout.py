@@ -39,7 +39,8 @@ LOCAL = """
 """
 REMOTE = "remote.target remote.transport remote.refusals remote.asking remote.engine"
 EMBEDDINGS = """
-    embeddings.base embeddings.cache embeddings.wordpiece embeddings.minilm
+    embeddings.base embeddings.cache embeddings.wordpiece
+    embeddings.minilm_networks embeddings.minilm_sources embeddings.minilm
     embeddings.models embeddings.default
     embeddings.sparse embeddings.bm25
     embeddings.transport embeddings.shapes embeddings.provider embeddings.trust embeddings.hosted

