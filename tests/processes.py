@@ -38,6 +38,9 @@ class Running:
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **options)
 
+    def connection(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
     def raw(self, *parts: bytes) -> bytes:
         """What is answered to these bytes before the connection ends, or nothing more comes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:

@@ -310,6 +310,9 @@ def test_what_is_no_http_does_no_harm(server: Running) -> None:
     for request in STRANGE:
         answer = server.raw(request.replace(b"%s", path))
         assert b" 500 " not in answer[:20], (request[:60], answer[:300])
+        head, _, body = answer.partition(b"\r\n\r\n")
+        if b" 400 " in head[:20]:
+            assert json.loads(body)["error"], "all errors have one form"
         with server.client() as client:
             assert client.get("/readyz").status_code == 200
     assert server.process.poll() is None

@@ -201,6 +201,16 @@ def test_settings_hold_credentials(
     assert all(headers[header] == value for headers in stub.headers)
 
 
+def test_an_address_holds_credentials_which_nobody_is_told(stub: Stub) -> None:
+    host = stub.host.replace("://", "://ab:c%40d@")
+    vermilion.HttpClient(host)
+    packed = base64.b64encode(b"ab:c@d").decode()
+    assert {one["authorization"] for one in stub.headers} == {f"Basic {packed}"}
+    with pytest.raises(UnreachableError) as caught:
+        vermilion.HttpClient("http://ab:secret@127.0.0.1:1", retries=0)
+    assert "secret" not in str(caught.value)
+
+
 def test_headers_of_settings_and_arguments_come_together(stub: Stub) -> None:
     settings = Settings(chroma_server_headers={"X-One": "1", "X-Two": "1"})
     vermilion.HttpClient(stub.host, headers={"X-Two": "2"}, settings=settings)

@@ -88,6 +88,17 @@ def test_a_body_that_stops(server: Running) -> None:
     assert healthy(server)
 
 
+@pytest.mark.parametrize("extra", [b"x: " + b"y" * 4_000 + b"\r\n", b"0;" + b"y" * 4_000])
+def test_a_body_with_endless_things_beside_it(server: Running, extra: bytes) -> None:
+    head = f"POST {HERE}/collections HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    with server.connection() as connection:
+        connection.sendall(head.encode() + (b"0\r\n" if extra.startswith(b"x") else b""))
+        with pytest.raises(ConnectionError):
+            for _ in range(100_000):
+                connection.sendall(extra)
+    assert healthy(server)
+
+
 def test_clients_that_go_away_in_the_middle(server: Running) -> None:
     head = f"POST {HERE}/collections HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n".encode()
     for sent in (head[:20], head, head + b'{"name":'):

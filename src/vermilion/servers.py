@@ -12,7 +12,7 @@ from vermilion import sharing
 from vermilion.auth_types import TokenTransportHeader
 from vermilion.client import Client, EmbeddingPlace, with_cache
 from vermilion.errors import ArgumentValueError, ChromaAuthError
-from vermilion.remote.target import Target, server_url
+from vermilion.remote.target import Target, server_url, url_credentials
 from vermilion.remote.transport import Threaded, Transport
 from vermilion.settings import Settings
 from vermilion.sharing import Lease
@@ -242,13 +242,19 @@ def target_of(
 ) -> Target:
     """The server that the settings name, with the credentials that they have for it."""
     verify = settings["chroma_server_ssl_verify"]
+    host = settings["chroma_server_host"] or DEFAULT_HOST
+    inside = url_credentials(host)
     return Target(
         server_url(
-            settings["chroma_server_host"] or DEFAULT_HOST,
+            host,
             settings["chroma_server_http_port"] or DEFAULT_PORT,
             settings["chroma_server_ssl_enabled"],
         ),
-        headers={**(settings["chroma_server_headers"] or {}), **_credentials(settings)},
+        headers={
+            **({} if inside is None else _basic(inside)),
+            **(settings["chroma_server_headers"] or {}),
+            **_credentials(settings),
+        },
         verify=True if verify is None else verify,
         timeout=timeout,
         retries=retries,
@@ -265,7 +271,7 @@ def _credentials(settings: Settings) -> dict[str, str]:
     secret = settings.require("chroma_client_auth_credentials")
     kind = provider.rpartition(".")[2]
     if kind == "BasicAuthClientProvider":
-        return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
+        return _basic(secret)
     if kind != "TokenAuthClientProvider":
         raise ArgumentValueError(
             f"Unknown chroma_client_auth_provider {provider!r}: expected "
@@ -277,6 +283,10 @@ def _credentials(settings: Settings) -> dict[str, str]:
     )
     bearer = "Bearer " if header is TokenTransportHeader.AUTHORIZATION else ""
     return {header.value: bearer + _token(secret)}
+
+
+def _basic(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
 
 
 def _token(secret: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from vermilion.errors import ArgumentValueError
 
@@ -58,7 +58,19 @@ def server_url(host: str, port: int | str, ssl: bool) -> str:
     if parts.query or parts.fragment:
         raise ArgumentValueError(f"Invalid URL {host!r}: expected no ? and no # in it")
     path = parts.path.rstrip("/")
-    return f"{parts.scheme}://{parts.netloc}{path if path.endswith(API) else path + API}"
+    place = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{place}{path if path.endswith(API) else path + API}"
+
+
+def url_credentials(host: str) -> str | None:
+    """The name and the password that stand in a URL, as `name:password`.
+
+    They go in a header: errors and logs show addresses.
+    """
+    parts = urlsplit(str(host).strip())
+    if parts.username is None:
+        return None
+    return f"{unquote(parts.username)}:{unquote(parts.password or '')}"
 
 
 def _bracketed(host: str) -> str:

@@ -135,6 +135,7 @@ class App:
         path = exchange.path
         if exchange.method == "OPTIONS":
             return self._cors.options(exchange, self._allowed(path))
+        self._cors.check(exchange)
         if not path.startswith(API):
             return await self._page(exchange, span)
         method = "GET" if exchange.method == "HEAD" else exchange.method

@@ -19,6 +19,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON = b"application/json"
 # Smaller answers are not worth packing.
 LEAST_PACKED = 1024
+# Larger ones are packed in a thread: it takes more than a millisecond.
+PACKED_AT_ONCE = 2**16
+# So many times may a body be packed: each time costs as much as unpacking the largest one.
+MOST_PACKINGS = 2
 _NEAR = ("127.0.0.1", "::1", "localhost")
 
 
@@ -74,7 +78,10 @@ class Exchange:
             except TimeoutError:
                 raise too_slow(seconds) from None
         packing = self.headers.get(b"content-encoding")
-        return unpacked(body, packing, limit) if packing else body
+        if not packing:
+            return body
+        # A second for the largest one: others are served meanwhile.
+        return await asyncio.to_thread(unpacked, body, packing, limit)
 
     async def _rest(self, message: MutableMapping[str, Any], limit: int) -> bytes:
         body = bytearray()
@@ -94,7 +101,11 @@ class Exchange:
         self.status = status
         head = [(b"content-type", kind), *headers]
         if len(body) >= LEAST_PACKED and not self.is_near:
-            body, packing = packed(body, self.headers.get(b"accept-encoding", b""))
+            accepted = self.headers.get(b"accept-encoding", b"")
+            if len(body) <= PACKED_AT_ONCE:
+                body, packing = packed(body, accepted)
+            else:
+                body, packing = await asyncio.to_thread(packed, body, accepted)
             head.append((b"vary", b"accept-encoding"))
             if packing:
                 head.append((b"content-encoding", packing))
@@ -124,7 +135,10 @@ def packed(body: bytes, accepted: bytes) -> tuple[bytes, bytes]:
 
 def unpacked(body: bytes, packing: bytes, limit: int) -> bytes:
     """The body that was packed; never more than `limit` bytes are made of it."""
-    for name in reversed(packing.decode("latin-1").lower().split(",")):
+    names = packing.decode("latin-1").lower().split(",")
+    if len(names) > MOST_PACKINGS:
+        raise wrong_encoding(packing.decode("latin-1")[:100])
+    for name in reversed(names):
         body = _unpacked(body, name.strip(), limit)
     return body
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ log = logging.getLogger("vermilion.server")
 LOOK_AGAIN = 1.0
 # So many callers' rates are kept; the longest silent one is forgotten.
 MOST_CALLERS = 10_000
+# Passwords that an address may try at once, and then each second: a try costs the server 50 ms.
+TRIES, TRIES_A_SECOND = 10, 1.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Guard:
         self._tokens: Tokens | None = None
         self._rate, self._burst = settings.rate_limit, settings.rate_burst
         self._buckets: dict[str, _Bucket] = {}
+        self._tries: dict[str, _Bucket] = {}
         if self._file is not None:
             self._stamp = _stamp(self._file)
             self._tokens = parse(self._file.read_text(encoding="utf-8"))
@@ -76,15 +81,22 @@ class Guard:
     def let_in(self, headers: dict[bytes, bytes], client: str, right: Right = "open") -> Caller:
         """Who sends these headers. Raises AuthorizationError, and Refusal for one too many."""
         free = self._file is None or right == "anyone"
-        caller = EVERYBODY if free else self._known(headers)
+        caller = EVERYBODY if free else self._known(headers, client)
         rate = caller.token.rate_limit if caller.token.rate_limit is not None else self._rate
         if rate > 0:
-            self._count(caller.name or client, rate)
+            told = f"Too many requests: {rate:g} a second are allowed"
+            _count(self._buckets, caller.name or client, self._burst, rate, told)
         return caller
 
-    def _known(self, headers: dict[bytes, bytes]) -> Caller:
+    def _known(self, headers: dict[bytes, bytes], client: str) -> Caller:
         self._look_again()
-        token = _credentials(self._tokens, headers) if self._tokens is not None else None
+        assert self._tokens is not None
+
+        def about_to_try() -> None:
+            told = "Too many passwords were tried"
+            _count(self._tries, _network(client), TRIES, TRIES_A_SECOND, told)
+
+        token = _credentials(self._tokens, headers, about_to_try)
         if token is None:
             raise AuthorizationError(
                 "Unknown credentials: send a token as `Authorization: Bearer` or `X-Chroma-Token`, "
@@ -107,26 +119,6 @@ class Guard:
                 log.info("The file of tokens was read again: %d entries", len(self._tokens.all))
         except (ArgumentValueError, OSError, UnicodeDecodeError) as error:
             log.error("The file of tokens cannot be read, the last one stays: %s", error)
-
-    # ── how often ────────────────────────────────────────────────────────────────────────────────
-
-    def _count(self, name: str, rate: float) -> None:
-        now = time.monotonic()
-        bucket = self._buckets.pop(name, None) or _Bucket(float(self._burst), now)
-        bucket.left = min(float(self._burst), bucket.left + (now - bucket.at) * rate)
-        bucket.at = now
-        self._buckets[name] = bucket  # the last in the dict is the last that came
-        if len(self._buckets) > MOST_CALLERS:
-            del self._buckets[next(iter(self._buckets))]
-        if bucket.left < 1:
-            seconds = max(1, round((1 - bucket.left) / rate + 0.5))
-            raise Refusal(
-                429,
-                f"Too many requests: {rate:g} a second are allowed",
-                "RateLimitError",
-                [(b"retry-after", b"%d" % seconds)],
-            )
-        bucket.left -= 1
 
     # ── what ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -151,6 +143,36 @@ class Guard:
         return [one for one in found if caller.token.may("read", one.tenant, one.name)]
 
 
+# ── how often ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _count(buckets: dict[str, _Bucket], name: str, burst: int, rate: float, told: str) -> None:
+    """One more of somebody's. Raises Refusal for one too many."""
+    now = time.monotonic()
+    bucket = buckets.pop(name, None) or _Bucket(float(burst), now)
+    bucket.left = min(float(burst), bucket.left + (now - bucket.at) * rate)
+    bucket.at = now
+    buckets[name] = bucket  # the last in the dict is the last that came
+    if len(buckets) > MOST_CALLERS:
+        del buckets[next(iter(buckets))]
+    if bucket.left < 1:
+        seconds = max(1, round((1 - bucket.left) / rate + 0.5))
+        raise Refusal(429, told, "RateLimitError", [(b"retry-after", b"%d" % seconds)])
+    bucket.left -= 1
+
+
+def _network(client: str) -> str:
+    """The address of a client, or the network that is one client's: IPv6 gives everybody 2^64."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client
+    return str(address) if address.version == 4 else str(int(address) >> 64)
+
+
+# ── what they may do ─────────────────────────────────────────────────────────────────────────────
+
+
 def _require(caller: Caller, right: Right, tenant: str | None, database: str | None) -> None:
     if not caller.token.may(right, tenant, database):
         raise ChromaAuthError(f"{caller.name} may not {right} here")
@@ -168,8 +190,10 @@ def _place(operation: Operation[Any]) -> tuple[str | None, str | None]:
     return path.get("tenant"), path.get("database")
 
 
-def _credentials(tokens: Tokens, headers: dict[bytes, bytes]) -> Token | None:
-    """The token that the headers prove, if any."""
+def _credentials(
+    tokens: Tokens, headers: dict[bytes, bytes], about_to_try: Callable[[], None]
+) -> Token | None:
+    """The token that the headers prove, if any; `about_to_try` is told of slow tries."""
     given = headers.get(b"x-chroma-token")
     if given is not None:
         text = given.decode("latin-1")
@@ -178,7 +202,7 @@ def _credentials(tokens: Tokens, headers: dict[bytes, bytes]) -> Token | None:
     if scheme.lower() == "bearer":
         return tokens.of_secret(rest.strip())
     if scheme.lower() == "basic":
-        return tokens.of_basic(rest.strip())
+        return tokens.of_basic(rest.strip(), about_to_try)
     return None
 
 

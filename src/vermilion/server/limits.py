@@ -6,7 +6,7 @@ from typing import Any
 
 from vermilion.errors import BatchSizeExceededError, InvalidArgumentError
 from vermilion.server.settings import ServerSettings
-from vermilion.wire import records
+from vermilion.wire import ranked, records
 from vermilion.wire.operation import Operation
 
 
@@ -24,12 +24,18 @@ class Limits:
             self._check_batch(len(operation.batch))
         elif isinstance(operation, records.Question):
             self._check_question(len(operation.vectors), operation.k)
+        elif isinstance(operation, ranked.Search):
+            self._check_searches(len(operation.searches))
 
     def _check_batch(self, size: int) -> None:
         if size > self.max_batch_size:
             raise BatchSizeExceededError(
                 f"Batch size {size} exceeds maximum batch size {self.max_batch_size}"
             )
+
+    def _check_searches(self, searches: int) -> None:
+        if searches > self._queries:
+            raise InvalidArgumentError(f"Expected at most {self._queries} searches, got {searches}")
 
     def _check_question(self, queries: int, k: int) -> None:
         if queries > self._queries:

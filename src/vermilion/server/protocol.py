@@ -1,7 +1,8 @@
-"""HTTP from sockets: uvicorn's reader, with bounds on how long and how large a head may be.
+"""HTTP from sockets: uvicorn's reader, with bounds on what a client may take of time and memory.
 
 uvicorn bounds how long a connection is idle between requests, and the application how long a body
-takes; a client that sends its headers byte by byte, or without end, would be waited for for ever.
+takes. Without more, a client that sends its headers byte by byte or without end would be waited for
+for ever, and one that never reads would have its answer kept for ever.
 """
 
 from __future__ import annotations
@@ -11,18 +12,29 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# Bytes of a request's first line and its headers, when they come in pieces.
+from vermilion.server.settings import ServerSettings
+from vermilion.wire.text import dumps
+
+# Bytes that may come without a whole head or a piece of a body: a first line, headers, what stands
+# beside the chunks of a body and after them.
 MOST_HEAD = 2**16
+# What a client has to take of an answer that waits for it, in each period; or all that is left.
+LEAST_TAKEN = 2**16
+# Descriptors that connections leave to files.
+FOR_FILES = 512
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. Subclasses say `head_seconds`, in which a head has to be complete."""
+    """One connection. Subclasses say which bounds there are."""
 
-    head_seconds = 30.0
+    head_seconds = 30.0  # in which a head has to be complete
+    answer_seconds = 60.0  # in which LEAST_TAKEN has to be taken
+    most_connections = 10_000
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._clock: asyncio.TimerHandle | None = None
+        self._answer_clock: asyncio.TimerHandle | None = None
         self._head = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # theirs does so
@@ -31,17 +43,25 @@ class BoundedProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
+        if len(self.connections) > self.most_connections:
+            self._refuse(b"503 Service Unavailable", "There are too many connections")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is waited for any more."""
+        self._stop_clock()
+        self._stop_answer_clock()
+        super().connection_lost(exc)
+
+    # ── what comes ───────────────────────────────────────────────────────────────────────────────
 
     def data_received(self, data: bytes) -> None:
         """Some bytes; the clock runs while they are not yet a request."""
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            return
         self._head += len(data)
+        super().data_received(data)
         if self._head > MOST_HEAD:
-            self._refuse(b"431 Request Header Fields Too Large", b"The headers are too long")
-        elif self._clock is None:
-            told = b"The headers were not complete after %g seconds" % self.head_seconds
+            self._refuse(b"431 Request Header Fields Too Large", "The headers are too long")
+        elif self._clock is None and (self.cycle is None or self.cycle.response_complete):
+            told = f"The headers were not complete after {self.head_seconds:g} seconds"
             self._clock = self.loop.call_later(
                 self.head_seconds, self._refuse, b"408 Request Timeout", told
             )
@@ -51,10 +71,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_clock()
         super().on_headers_complete()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is waited for any more."""
-        self._stop_clock()
-        super().connection_lost(exc)
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body is there."""
+        self._head = 0
+        super().on_body(body)
 
     def _stop_clock(self) -> None:
         self._head = 0
@@ -62,17 +82,84 @@ class BoundedProtocol(HttpToolsProtocol):
             self._clock.cancel()
             self._clock = None
 
-    def _refuse(self, status: bytes, told: bytes) -> None:
+    # ── what goes ────────────────────────────────────────────────────────────────────────────────
+
+    def pause_writing(self) -> None:
+        """More waits to be taken than should; a client that takes nothing is given up."""
+        super().pause_writing()
+        self._watch_answer()
+
+    def resume_writing(self) -> None:
+        """The client has taken it."""
+        super().resume_writing()
+        self._stop_answer_clock()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The connection is idle: it is closed as soon as what was answered is taken."""
+        super().timeout_keep_alive_handler()
+        self._watch_answer()
+
+    def _watch_answer(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left and self._answer_clock is None:
+            self._answer_clock = self.loop.call_later(
+                self.answer_seconds, self._look_at_answer, left
+            )
+
+    def _look_at_answer(self, before: int) -> None:
+        self._answer_clock = None
+        left = self.transport.get_write_buffer_size()
+        if left and before - left < min(LEAST_TAKEN, before):
+            self.transport.abort()
+        else:
+            self._watch_answer()
+
+    def _stop_answer_clock(self) -> None:
+        if self._answer_clock is not None:
+            self._answer_clock.cancel()
+            self._answer_clock = None
+
+    # ── refusing ─────────────────────────────────────────────────────────────────────────────────
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP."""
+        self._refuse(b"400 Bad Request", msg)
+
+    def _refuse(self, status: bytes, told: str) -> None:
         if self.transport is None or self.transport.is_closing():
             return
-        body = b'{"error":"ChromaError","message":"%s"}' % told
+        body = dumps({"error": "ChromaError", "message": told})
         self.transport.write(
             b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
             b"connection: close\r\n\r\n%s" % (status, len(body), body)
         )
         self.transport.close()
+        self._watch_answer()
 
 
-def bounded(seconds: float) -> type[BoundedProtocol]:
-    """The protocol with this bound."""
-    return type("Bounded", (BoundedProtocol,), {"head_seconds": seconds})
+def bounded(settings: ServerSettings) -> type[BoundedProtocol]:
+    """The protocol with the bounds that the settings tell."""
+    bounds = {
+        "head_seconds": settings.head_timeout,
+        "answer_seconds": settings.answer_timeout,
+        "most_connections": min(settings.max_connections, _descriptors()),
+    }
+    return type("Bounded", (BoundedProtocol,), bounds)
+
+
+def _descriptors() -> int:
+    """How many connections there can be while files can still be opened.
+
+    Has the system allow this process as many descriptors as it may have.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows counts them otherwise
+        return 2**31
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    except (ValueError, OSError):  # a system may say so and mean less
+        pass
+    return 2**31 if soft == resource.RLIM_INFINITY else max(soft // 2, soft - FOR_FILES)

@@ -148,7 +148,8 @@ def _server(settings: ServerSettings, engine: Engine, ready: Callable[[], None])
         raise
     config = uvicorn.Config(
         app,
-        http=bounded(settings.head_timeout),
+        http=bounded(settings),
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -280,10 +281,13 @@ def work(pipe: Any) -> None:
 
 
 def start_logging(settings: ServerSettings) -> None:
-    """Logs go to stderr; those of requests are JSON, a line each."""
+    """Logs go to stderr; those of requests are JSON, a line each.
+
+    uvicorn's warnings are about what strangers send, a line each time.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for name, level in (("vermilion", logging.INFO), ("uvicorn", logging.WARNING)):
+    for name, level in (("vermilion", logging.INFO), ("uvicorn", logging.ERROR)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.setLevel(level)

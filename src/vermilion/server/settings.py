@@ -56,9 +56,14 @@ class ServerSettings:
     )
     max_batch_size: int = _setting(10_000, "the most records of one write; clients are told")
     max_results: int = _setting(100_000, "the most results of one query vector")
-    max_queries: int = _setting(1_000, "the most query vectors of one request")
+    max_queries: int = _setting(1_000, "the most query vectors or searches of one request")
     request_timeout: float = _setting(300.0, "seconds after which a caller is told to give up")
     head_timeout: float = _setting(30.0, "seconds in which the headers of a request have to come")
+    answer_timeout: float = _setting(60.0, "seconds after which a client that does not read its "
+                                     "answer is given up")  # fmt: skip
+    max_connections: int = _setting(
+        10_000, "the most open connections of a process; others are turned away with 503"
+    )
     keep_alive: float = _setting(75.0, "seconds that an idle connection stays open")
     stop_timeout: float = _setting(30.0, "seconds that requests may take to end when it stops")
     rate_limit: float = _setting(0.0, "requests a second for each token or address; 0: no limit")
@@ -73,7 +78,7 @@ class ServerSettings:
         """Raises ArgumentValueError for what cannot work."""
         if not 0 <= self.port < 2**16:
             raise ArgumentValueError(f"port: expected a number from 0 to 65535, got {self.port}")
-        for name in ("workers", "threads", "max_body_bytes", "max_batch_size"):
+        for name in ("workers", "threads", "max_connections", "max_body_bytes", "max_batch_size"):
             if getattr(self, name) < 1:
                 raise ArgumentValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if self.durability not in ("full", "normal"):

@@ -22,7 +22,7 @@ import os
 import secrets
 import tomllib
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,9 @@ class Tokens:
         self.all = tokens
         self._by_digest = {one.hash: one for one in tokens if one.hash.startswith("sha256:")}
         self._by_name = {one.name: one for one in tokens}
+        # An unknown name takes as long as a wrong password, where there are passwords.
+        slow = any(one.hash.startswith("scrypt:") for one in tokens)
+        self._nobody = _NO_PASSWORD if slow else _NO_TOKEN
         self._key = os.urandom(32)
         self._right: dict[bytes, Token] = {}
 
@@ -75,15 +78,23 @@ class Tokens:
         # The look-up's time tells of the digest at most, from which no token is to be had.
         return found if found is not None and hmac.compare_digest(found.hash, digest) else None
 
-    def of_basic(self, credentials: str) -> Token | None:
-        """The entry of a name and a password or token, as basic authentication sends them."""
+    def of_basic(
+        self, credentials: str, about_to_try: Callable[[], None] = lambda: None
+    ) -> Token | None:
+        """The entry of a name and a password or token, as basic authentication sends them.
+
+        `about_to_try` is called before a password is hashed.
+        """
         mark = hmac.digest(self._key, credentials.encode(), "sha256")
         known = self._right.get(mark)
         if known is not None:
             return known
         name, _, secret = _unpacked(credentials).partition(":")
         token = self._by_name.get(name)
-        if not _fits(secret, _NOBODY if token is None else token.hash) or token is None:
+        hash = self._nobody if token is None else token.hash
+        if hash.startswith("scrypt:"):
+            about_to_try()
+        if not _fits(secret, hash) or token is None:
             return None
         if len(self._right) >= _REMEMBERED:
             self._right.clear()
@@ -125,8 +136,8 @@ def _fits(secret: str, stored: str) -> bool:
     return hmac.compare_digest(made, stored)
 
 
-# An unknown name takes as long as a wrong password.
-_NOBODY = f"scrypt:{'0' * 32}:{'0' * 128}"
+_NO_PASSWORD = f"scrypt:{'0' * 32}:{'0' * 128}"
+_NO_TOKEN = f"sha256:{'0' * 64}"
 
 
 # ── the file ─────────────────────────────────────────────────────────────────────────────────────
