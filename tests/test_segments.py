@@ -241,11 +241,19 @@ def test_sizes_grow_and_segments_stay_few(disk: LocalEngine, folder: Path) -> No
 def test_segments_become_one_when_nothing_else_is_due(disk: LocalEngine, folder: Path) -> None:
     address, oracle = make(disk, space="cosine", schema=SCHEMA), Oracle("cosine")
     start = 0
-    for rows, sizes in ((500, [500]), (90, [90, 500]), (20, [610])):
+    for rows, sizes in ((500, [500]), (20, [20, 500]), (10, [530])):
         disk.add(address, real_batch(rows, start))
         oracle.add(real_batch(rows, start))
         seal(folder, address, joined=JOINED)
         assert sorted(segments_of(folder, address)) == [(size, 0) for size in sizes]
+        start += rows
+    gone = where({"n": 7})  # now the largest has to be made anew, which takes longer
+    assert disk.delete(address, gone).deleted == len(oracle.delete(gone))
+    for rows, sizes in ((90, [(90, 0), (530, 1)]), (20, [(639, 0)])):
+        disk.add(address, real_batch(rows, start))
+        oracle.add(real_batch(rows, start))
+        seal(folder, address, joined=JOINED)
+        assert sorted(segments_of(folder, address)) == sizes
         start += rows
     check(disk, address, oracle)
 

@@ -40,8 +40,10 @@ TAIL_ROWS = 4_096
 # A search visits every segment, so there are few: smaller ones are merged into the next.
 MOST_SEGMENTS = 4
 # When nothing else is due, all become one if the smaller ones hold this share of what the largest
-# holds: a search pays for every segment. While a collection doubles, that is four times at most.
+# holds: a search pays for every segment. While a collection doubles, that is four times at most. If
+# no row of the largest is dead, most is taken over, and a share that much smaller is enough.
 JOINED = 0.2
+TAKEN_OVER = 4
 # A segment with more dead rows than this is built anew.
 DEAD_SHARE = 0.3
 # Processes that a builder leaves the processor to.
@@ -253,8 +255,12 @@ def _sorted_out(segments: Pairs, tail: int, due: bool) -> tuple[Pairs, Pairs]:
 
 
 def _worth_joining(segments: Pairs) -> bool:
-    alive = sorted(int(np.count_nonzero(~row.dead)) for _, row in segments)
-    return len(alive) > 1 and sum(alive[:-1]) >= JOINED * alive[-1]
+    alive = [int(np.count_nonzero(~row.dead)) for _, row in segments]
+    if len(alive) < 2:
+        return False
+    largest = int(np.argmax(alive))
+    share = JOINED if segments[largest][1].dead.any() else JOINED / TAKEN_OVER
+    return sum(alive) - alive[largest] >= share * alive[largest]
 
 
 def main() -> int:
