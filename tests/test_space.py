@@ -263,6 +263,7 @@ def test_a_reader_in_the_way_is_told_of(
     monkeypatch.setattr(eraser, "READER_SECONDS", 0.2)
     address = make(disk)
     disk.add(address, secret_batch(50))
+    disk.delete(address, ids("nobody"))  # opens the file: else it would be read in memory
     code = (
         "import sys; from pathlib import Path; from vermilion.local.store import Store\n"
         "store = Store.open(Path(sys.argv[1]), 'x', 'normal')\n"
