@@ -13,9 +13,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,8 +137,7 @@ def _run_process(command: list[str]) -> None:
 # ── building ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What to build: the keys of the new segment, and the segments that stay beside it."""
 
     keys: Keys

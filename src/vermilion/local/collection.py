@@ -224,7 +224,7 @@ class LocalCollection(Lasting, Making):
             return no_records(columns)
         store, indexer = opened
         if order_by:
-            needs = replace(planner.needs(selection), columns=True)
+            needs = planner.needs(selection)._replace(columns=True)
             stop = None if limit is None else (offset or 0) + limit
             with indexer.reading(needs) as moment:
                 allowed = planner.select(moment, selection)
@@ -259,7 +259,7 @@ class LocalCollection(Lasting, Making):
         opened = self._open()
         if opened is None:
             return [[] for _ in keys]
-        with opened[1].reading(replace(planner.needs(selection), columns=True)) as moment:
+        with opened[1].reading(planner.needs(selection)._replace(columns=True)) as moment:
             allowed = planner.select(moment, selection)
             return [values.facets(moment, allowed, key) for key in keys]
 
@@ -269,7 +269,7 @@ class LocalCollection(Lasting, Making):
         opened = self._open()
         if opened is None:
             return []
-        with opened[1].reading(replace(planner.needs(selection), columns=True)) as moment:
+        with opened[1].reading(planner.needs(selection)._replace(columns=True)) as moment:
             return values.summaries(moment, planner.select(moment, selection), key, by)
 
     def query(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -30,7 +29,7 @@ def explain(
     marks = [perf_counter()]
     matches = planner.selected(moment, selection)
     marks.append(perf_counter())
-    found = search(moment, replace(wish, audit=False), vectors, matches)
+    found = search(moment, wish._replace(audit=False), vectors, matches)
     marks.append(perf_counter())
     for one in found:
         moment.snapshot.records(moment.view.keys[one.nearest.slots], COLUMNS)
@@ -90,8 +89,8 @@ def why_not(
 def _by_distance(
     moment: Moment, wish: Wish, vector: NDArray[np.float32], matches: Matches, slot: int
 ) -> WhyNot:
-    wish = replace(wish, audit=False)
-    everything = replace(wish, k=int(np.count_nonzero(matches.settle())), effort=Effort(exact=True))
+    wish = wish._replace(audit=False)
+    everything = wish._replace(k=int(np.count_nonzero(matches.settle())), effort=Effort(exact=True))
     order = search(moment, everything, vector[np.newaxis], matches)[0].nearest
     rank = int(np.flatnonzero(order.slots == slot)[0])
     last = min(wish.k, len(order.slots)) - 1

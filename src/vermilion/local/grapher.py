@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 import time
-from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,10 +81,10 @@ class Grapher(Builder):
 
     def _build(self) -> None:
         # One thread: a process that another program has started may fork, and OpenMP must not.
-        build_graphs(self._folder, self._space, replace(self._recipe, threads=1))
+        build_graphs(self._folder, self._space, self._recipe._replace(threads=1))
 
     def _command(self) -> list[str]:
-        numbers = map(str, astuple(self._recipe))
+        numbers = map(str, self._recipe)
         return [__name__, str(self._folder), self._space, *numbers]
 
 

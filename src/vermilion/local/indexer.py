@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,8 +37,7 @@ log = logging.getLogger("vermilion")
 DEAD_SLOTS = 4_096
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(NamedTuple):
     """Which indexes a read asks for; of vectors, for how many searches."""
 
     vectors: int = 0
@@ -48,8 +47,7 @@ class Needs:
     words: bool = False
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """A snapshot, and the indexes as of that snapshot; those not asked for may be None.
 
     The slots of the segments come first, each from its base on; the others are the tail, which
@@ -65,7 +63,6 @@ class Moment:
     words: Words | None = None
 
 
-@dataclass
 class _Tail:
     """The indexes in memory over the slots that no segment has."""
 
@@ -80,14 +77,16 @@ class _Tail:
         return [index for index in every if index is not None]
 
 
-@dataclass
 class _State:
     """What the last read left behind."""
 
-    view: View
-    generation: int
-    segments: tuple[tuple[int, Segment], ...]
-    tail: _Tail = field(default_factory=_Tail)
+    def __init__(
+        self, view: View, generation: int, segments: tuple[tuple[int, Segment], ...]
+    ) -> None:
+        self.view = view
+        self.generation = generation
+        self.segments = segments
+        self.tail = _Tail()
 
 
 class Indexer:

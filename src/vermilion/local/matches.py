@@ -9,7 +9,6 @@ nearest ones, a page of `get` about the first ones, a count about all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -102,24 +101,31 @@ def matches(moment: Moment, filter: Filter, within: Mask) -> Matches:
 # ── the filter, with what is known of each part ──────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
 class Node:
     """A part of a filter: which slots may match it, and of which it is not sure."""
 
-    possible: Mask
-    unsure: Mask
+    def __init__(self, possible: Mask, unsure: Mask) -> None:
+        self.possible = possible
+        self.unsure = unsure
 
     def test(self, slots: Slots, texts: Texts) -> Mask:
         """Which of these slots match, given their documents."""
         return self.possible[slots]
 
 
-@dataclass(frozen=True)
 class _Document(Node):
     """A condition on the document. `learned` keeps what is found out, by base of its segment."""
 
-    condition: Condition
-    learned: Sequence[tuple[int, Facts]]
+    def __init__(
+        self,
+        possible: Mask,
+        unsure: Mask,
+        condition: Condition,
+        learned: Sequence[tuple[int, Facts]],
+    ) -> None:
+        super().__init__(possible, unsure)
+        self.condition = condition
+        self.learned = learned
 
     def test(self, slots: Slots, texts: Texts) -> Mask:
         """See Node. What is settled already is not asked again."""
@@ -133,19 +139,21 @@ class _Document(Node):
         return result
 
 
-@dataclass(frozen=True)
-class _All(Node):
-    parts: Sequence[Node]
+class _Join(Node):
+    """Several parts, of which all or any must match."""
 
+    def __init__(self, possible: Mask, unsure: Mask, parts: Sequence[Node]) -> None:
+        super().__init__(possible, unsure)
+        self.parts = parts
+
+
+class _All(_Join):
     def test(self, slots: Slots, texts: Texts) -> Mask:
         """See Node."""
         return reduce(np.logical_and, (part.test(slots, texts) for part in self.parts))
 
 
-@dataclass(frozen=True)
-class _Any(Node):
-    parts: Sequence[Node]
-
+class _Any(_Join):
     def test(self, slots: Slots, texts: Texts) -> Mask:
         """See Node."""
         return reduce(np.logical_or, (part.test(slots, texts) for part in self.parts))

@@ -11,8 +11,8 @@ are found that match.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +59,7 @@ MEASURE_ROWS = 2_048
 SIGMAS, AIM = 3.0, 0.99
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(NamedTuple):
     """What a search is asked for; `floor` is the least number of candidates.
 
     Without `audit` no search is spent on finding out what graphs miss.
@@ -84,8 +83,7 @@ class Wish:
         return max(0.0, SIGMAS + normal.inv_cdf(recall) - normal.inv_cdf(AIM))
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """The answer to one query, and how it was found."""
 
     nearest: Nearest
@@ -303,8 +301,7 @@ class _Sealed:
         self._audits.clear()
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     """Candidates of one segment, best first, and the estimate from which on none was looked at.
 
     `spread` is the least standard deviation to reckon with.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import numpy as np
@@ -53,16 +53,14 @@ class Head:
     generation: int
 
 
-@dataclass(frozen=True)
-class SegmentRow:
+class SegmentRow(NamedTuple):
     """A segment as the store lists it; `dead` marks the rows that were not current any more."""
 
     name: str
     dead: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Touched:
+class Touched(NamedTuple):
     """Which keys the log says have changed since some moment, ascending.
 
     `vectors` holds those whose vector is new or gone; the others kept theirs.

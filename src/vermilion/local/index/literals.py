@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
 # Shorter literals, in bytes of UTF-8, have no trigram and are left out.
 SHORTEST = 3
@@ -71,8 +71,7 @@ def required_literals(pattern: str) -> tuple[Alternatives, ...] | None:
 # ── what is known of a piece ─────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Either `exact`, which has every string that the piece may match, or what a match needs."""
 
     exact: Alternatives | None

@@ -9,8 +9,7 @@ merged a logarithmic number of times, and a term is looked up in few runs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +23,13 @@ Array = NDArray[Any]
 _NOTHING = np.empty(0, np.float32)
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """Terms, ascending; where the postings of each begin and the last end; slots and values."""
 
     terms: Terms
     starts: NDArray[np.int64]
     slots: NDArray[np.uint32]
     values: Array
-
-    def __len__(self) -> int:
-        return len(self.slots)
 
     def of(self, term: int) -> slice:
         """Where the postings of a term are: ascending slots."""
@@ -46,7 +41,7 @@ class Run:
 
     def blocks(self, prefix: str = "") -> dict[str, Array]:
         """The arrays as the blocks of a file."""
-        small = np.uint32 if len(self) < 2**32 else np.int64
+        small = np.uint32 if len(self.slots) < 2**32 else np.int64
         return {
             f"{prefix}terms": self.terms,
             f"{prefix}starts": self.starts.astype(small),
@@ -86,7 +81,7 @@ class GrowingPostings:
         if not len(terms):
             return
         runs = [*self._runs, make_run(terms, slots, values)]
-        while len(runs) > 1 and len(runs[-2]) <= 2 * len(runs[-1]):
+        while len(runs) > 1 and len(runs[-2].slots) <= 2 * len(runs[-1].slots):
             last = runs.pop()
             runs[-1] = _merged(runs[-1], last)
         self._runs = tuple(runs)

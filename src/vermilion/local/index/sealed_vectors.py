@@ -7,8 +7,7 @@ cannot take the dimension, a segment has none and its vectors are measured one b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +33,7 @@ class Rows(Protocol):
     def __getitem__(self, rows: slice | Slots, /) -> NDArray[np.float32]: ...
 
 
-@dataclass(frozen=True)
-class Candidates:
+class Candidates(NamedTuple):
     """Slots of a segment, best first, with the distance that their codes suggest.
 
     `spread` is the standard deviation of such estimates, where it is known.
@@ -132,8 +130,7 @@ class SealedVectors:
 # ── every space as a dot product, greater is nearer ──────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class _Frame:
+class _Frame(NamedTuple):
     """How rows and queries are laid out so that a dot product orders them as the space does.
 
     cosine: rows of unit length. l2: |x-q|² = |q|² - 2(x·q - |x|²/2), so rows get a last coordinate

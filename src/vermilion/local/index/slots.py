@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -96,13 +95,13 @@ def _places(run: Keys, keys: Keys) -> tuple[Slots, Mask]:
     return places, run[places] == keys
 
 
-@dataclass(frozen=True)
 class View:
     """The slots as they are at one moment of the log."""
 
-    seq: int
-    live: Mask
-    table: SlotTable
+    def __init__(self, seq: int, live: Mask, table: SlotTable) -> None:
+        self.seq = seq
+        self.live = live
+        self.table = table
 
     def __len__(self) -> int:
         return len(self.live)

@@ -18,8 +18,7 @@ slots 31.7 MB, both faster where verifying takes a hundred times longer anyway.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,8 +72,7 @@ def build_text(documents: Iterable[str | None]) -> dict[str, NDArray[Any] | byte
     return builder.blocks()
 
 
-@dataclass(frozen=True)
-class _Run:
+class _Run(NamedTuple):
     """The encoded postings of one chunk: ascending trigrams, how many bytes each has, the bytes."""
 
     trigrams: NDArray[np.uint32]
@@ -205,8 +203,7 @@ def _merged(runs: list[_Run]) -> tuple[NDArray[np.uint32], Numbers, Bytes]:
 # ── asking ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a positive condition: which slots may match, and which are not sure to.
 
     Documents of a segment never change, so what was once read of them stays true, and is kept.

@@ -7,7 +7,7 @@ digits do not depend on how it was found.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,7 @@ FEW_QUERIES = 4
 MIN_LENGTH, MAX_LENGTH = 1e-15, 1e15
 
 
-@dataclass(frozen=True)
-class Nearest:
+class Nearest(NamedTuple):
     """The answer to one query: slots and their distances, nearest first."""
 
     slots: Slots
@@ -78,8 +77,7 @@ class FlatVectors:
         return found
 
 
-@dataclass(frozen=True)
-class _Scan:
+class _Scan(NamedTuple):
     """Rows side by side with what is known of each."""
 
     space: Space
