@@ -13,7 +13,7 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors offline places progress forks bridge auth_types types times operators operands
+    errors offline places progress logs forks bridge auth_types types times operators operands
     where metadata records names lifetimes configuration
     predicates keys ranks search schema_config schema_types schema schema_rules
     plans engine switching version

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -93,6 +91,9 @@ class _Shelf:
     """A directory of its own for records of the past, removed when nobody holds it any more."""
 
     def __init__(self) -> None:
+        import shutil  # as in local/drafts.py
+        import tempfile
+
         self._path = Path(tempfile.mkdtemp(prefix="vermilion-"))
         weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
         self._opened: Engine | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -265,6 +264,8 @@ def _credentials(settings: Settings) -> dict[str, str]:
     secret = settings.require("chroma_client_auth_credentials")
     kind = provider.rpartition(".")[2]
     if kind == "BasicAuthClientProvider":
+        import base64  # few clients need it
+
         return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
     if kind != "TokenAuthClientProvider":
         raise ArgumentValueError(

@@ -5,7 +5,6 @@ always there, or onnxruntime. minilm_data/NOTICE.md says where the weights come 
 """
 
 import json
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from vermilion.embeddings.wordpiece import WordPiece, read_vocabulary
 from vermilion.errors import ArgumentValueError, DamagedError
 from vermilion.forks import Lock
+from vermilion.logs import log
 
 Matrix = NDArray[np.float32]
 Runtime = Literal["auto", "numpy", "onnx"]
@@ -37,7 +37,6 @@ _EPSILON = 1e-12
 # token, then takes 3 MB and stays near the caches. Measured on 1,000 short texts with one thread
 # on Zen 5, 2026-11: 256 to 1024 are within 5 % of each other, 2048 is slower.
 _TOKENS_AT_ONCE = 512
-_LOG = logging.getLogger(__name__)
 
 
 class MiniLM:
@@ -127,9 +126,9 @@ def _import_onnxruntime() -> ModuleType | None:
     try:
         import onnxruntime
     except ImportError:
-        _LOG.debug("the default embedding model runs on numpy")
+        log().debug("the default embedding model runs on numpy")
         return None
-    _LOG.debug("the default embedding model runs on onnxruntime %s", onnxruntime.__version__)
+    log().debug("the default embedding model runs on onnxruntime %s", onnxruntime.__version__)
     module: ModuleType = onnxruntime
     return module
 

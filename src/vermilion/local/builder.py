@@ -8,7 +8,6 @@ it is done, and if it never is, answers come from the records themselves.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -29,9 +28,8 @@ from vermilion.local.lock import try_lock
 from vermilion.local.segment import FOLDER, Segment, build_segment
 from vermilion.local.snapshot import Keys, SegmentRow, Snapshot
 from vermilion.local.store import RECORDS, Store
+from vermilion.logs import log
 from vermilion.types import Space
-
-log = logging.getLogger("vermilion")
 
 LOCK = "builder.lock"
 # A longer tail is sealed. Scanning this many vectors of 384 dimensions takes 0.2 ms.
@@ -93,7 +91,7 @@ class Builder:
             else:
                 _run_process([python, "-m", *self._command()])
         except (OSError, VermilionError) as error:
-            log.warning("the index builder stopped: %s", error)
+            log().warning("the index builder stopped: %s", error)
         if self._afterwards is not None:
             self._afterwards()
 
@@ -206,7 +204,7 @@ def _refreshed(
         segment = Segment(indexes, row.name)
         segment.open(vectors=True, columns=True, text=True, sparse=True, words=True)
     except CacheDamaged as damage:
-        log.warning("index file is made again: %s", damage)
+        log().warning("index file is made again: %s", damage)
         return None
     dead = row.dead | np.isin(segment.keys, touched, assume_unique=True)
     return segment, SegmentRow(row.name, dead)
@@ -248,7 +246,7 @@ def main() -> int:
     try:
         build(Path(folder), cast(Space, space))
     except (VermilionError, OSError) as error:  # OSError: no room for the files
-        log.warning("the index builder stopped: %s", error)
+        log().warning("the index builder stopped: %s", error)
         return 1
     return 0
 

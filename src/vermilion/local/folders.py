@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -15,9 +14,8 @@ from vermilion.local.drafts import drafting, remove_abandoned, remove_tree, sett
 from vermilion.local.sqlite import sync_directory
 from vermilion.local.store import RECORDS, Store
 from vermilion.local.transaction import Transaction
+from vermilion.logs import log
 from vermilion.types import Durability
-
-log = logging.getLogger("vermilion")
 
 # The folder of a deleted collection while its files are being removed.
 GONE = ".gone"
@@ -122,7 +120,7 @@ class Folders:
             with suppress(OSError):
                 self._lost.mkdir(exist_ok=True)
                 os.rename(self.of(id), place)
-                log.warning("the catalogue does not know collection %s: moved to %s", id, place)
+                log().warning("the catalogue does not know collection %s: moved to %s", id, place)
 
     def finish_removals(self, deleted: set[UUID]) -> None:
         """Removes for good what processes that died, or were in the way, have left of these."""

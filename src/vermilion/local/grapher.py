@@ -8,7 +8,6 @@ the builder's lock only while it puts a finished graph beside its segment.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -30,9 +29,8 @@ from vermilion.local.lock import FileLock, try_lock
 from vermilion.local.segment import FOLDER, Segment, graph_path
 from vermilion.local.snapshot import Keys, SegmentRow
 from vermilion.local.store import RECORDS, Store
+from vermilion.logs import log
 from vermilion.types import Space, pages
-
-log = logging.getLogger("vermilion")
 
 LOCK = "grapher.lock"
 # Rows that are read and inserted at a time; between them it looks whether its segment still counts.
@@ -133,7 +131,7 @@ def _serves(indexes: Path, row: SegmentRow, recipe: Recipe) -> bool:
         made = Recipe(values["max_neighbors"], values["ef_construction"], recipe.threads)
         return made == recipe and bool(row.dead[slots].mean() <= DEAD_SHARE)
     except (CacheDamaged, KeyError, IndexError) as damage:
-        log.warning("index file is made again: %s", damage)
+        log().warning("index file is made again: %s", damage)
         return False
 
 
@@ -199,7 +197,7 @@ def main() -> int:
     try:
         build_graphs(Path(folder), cast(Space, space), Recipe(*map(int, numbers)))
     except (VermilionError, OSError) as error:  # OSError: no room for the file
-        log.warning("the index builder stopped: %s", error)
+        log().warning("the index builder stopped: %s", error)
         return 1
     return 0
 

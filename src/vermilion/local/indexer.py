@@ -8,7 +8,6 @@ become part of the tail; the answer is the same.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,9 +27,8 @@ from vermilion.local.segment import Segment
 from vermilion.local.snapshot import Keys, Snapshot, Touched
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
+from vermilion.logs import log
 from vermilion.types import Space
-
-log = logging.getLogger("vermilion")
 
 # Slots of changed and deleted records of the tail are given up when they are more than this, and
 # more than the living ones.
@@ -242,7 +240,7 @@ class Indexer:
         return True
 
     def _leave_aside(self, name: str, damage: CacheDamaged) -> None:
-        log.warning("index file left aside, answering from the records: %s", damage)
+        log().warning("index file left aside, answering from the records: %s", damage)
         self._damaged.add(name)
         self._opened.pop(name, None)
 

@@ -7,7 +7,6 @@ from the store like any others that no segment holds.
 
 from __future__ import annotations
 
-import logging
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -28,9 +27,8 @@ from vermilion.local.index.sparse import SealedSparse, build_sparse
 from vermilion.local.index.text import TextPostings, build_text
 from vermilion.local.index.words import SealedWords, build_words
 from vermilion.local.snapshot import Keys, Snapshot
+from vermilion.logs import log
 from vermilion.types import Space
-
-log = logging.getLogger("vermilion")
 
 FOLDER = "indexes"
 # The layout of each part; a file of another version is made again.
@@ -121,7 +119,7 @@ class Segment:
                 self.graph = SealedGraph(blocks, len(self))
             except CacheDamaged as damage:
                 self.graph = None
-                log.warning("index file left aside, scanning the codes instead: %s", damage)
+                log().warning("index file left aside, scanning the codes instead: %s", damage)
 
     def open_for(self, searches: int) -> None:
         """Opens what so many more searches need: the signs, or in the long run the codes.
