@@ -7,7 +7,7 @@ import time
 import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from vermilion import sharing
@@ -43,10 +43,11 @@ from vermilion.types import (
     Address,
     DataLoader,
     Durability,
-    Problem,
-    Stats,
     UserIdentity,
 )
+
+if TYPE_CHECKING:
+    from vermilion.reports import Problem, Stats
 
 EmbeddingPlace = str | os.PathLike[str] | bool | None
 

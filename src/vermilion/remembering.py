@@ -7,26 +7,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from vermilion.engine import EVERYTHING, CollectionInfo, Column, Engine
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.records import Batch, check_count
 from vermilion.searching import naming
-from vermilion.types import (
-    DEFAULT_DATABASE,
-    DEFAULT_TENANT,
-    Call,
-    DataLoader,
-    Difference,
-    Records,
-    WriteResult,
-)
+from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, DataLoader, Records, WriteResult
+
+if TYPE_CHECKING:
+    from vermilion.reports import Call, Difference
+
+    Moment = datetime | str | timedelta | Call
 
 ALL: tuple[Column, ...] = ("vectors", "documents", "uris", "metadatas")
 PAGE = 1000
-
-Moment = datetime | str | timedelta | Call
 
 
 class Remembering:
@@ -82,6 +77,8 @@ class Remembering:
         What it inserted is deleted, what it changed or deleted is as it was before, in its old
         place. Raises ConflictError, and changes nothing, when any of it is not as the call left it.
         """
+        from vermilion.reports import Call
+
         with naming("undo"):
             id = call.id if isinstance(call, Call) else check_count("call", call)
         return self._engine().undo(self._info.address, id)
@@ -136,6 +133,8 @@ class _Shelf:
 
 def as_moment(time: object) -> datetime:
     """A time that a caller gives, with its zone."""
+    from vermilion.reports import Call
+
     if isinstance(time, Call):
         return time.made
     if isinstance(time, timedelta):

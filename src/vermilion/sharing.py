@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,10 +20,12 @@ from vermilion.types import Durability
 IN_MEMORY = "ephemeral"
 
 
-@dataclass
 class _Shared:
-    engine: Engine
-    leases: int = 0
+    """An engine, and how many hold it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.leases = 0
 
 
 # Re-entrant: a client that is collected while another one is opened is released by the same thread.

@@ -13,10 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -47,8 +46,7 @@ create index if not exists by_use on vectors (used);
 """
 
 
-@dataclass(frozen=True)
-class Lookup:
+class Lookup(NamedTuple):
     """Texts that were looked for: what was found, and by its hash what has to be made.
 
     Each text is there once, however often it stands in `hashes`.

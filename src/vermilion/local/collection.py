@@ -19,7 +19,7 @@ from vermilion import forks
 from vermilion.configuration import Configuration, Hnsw
 from vermilion.engine import Column, Selection
 from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
-from vermilion.local import bulk, compactor, explain, planner, values
+from vermilion.local import bulk, compactor, planner, values
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.eraser import erasing
 from vermilion.local.grapher import Grapher
@@ -33,26 +33,11 @@ from vermilion.local.snapshot import Head, Keys, no_records
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
 from vermilion.records import Batch
-from vermilion.types import (
-    USUAL,
-    Course,
-    Effort,
-    Explanation,
-    Facet,
-    Hits,
-    IndexingStatus,
-    Order,
-    Page,
-    Ranked,
-    Records,
-    Stats,
-    Summary,
-    WhyNot,
-    WriteResult,
-)
+from vermilion.types import USUAL, Course, Effort, Hits, Order, Page, Ranked, Records, WriteResult
 
 if TYPE_CHECKING:  # forty classes, of which a first query needs none
     from vermilion.local.checker import Finding
+    from vermilion.reports import Explanation, Facet, IndexingStatus, Stats, Summary, WhyNot
     from vermilion.schema_rules import Rules
     from vermilion.search import Search
 
@@ -287,7 +272,7 @@ class LocalCollection(Lasting, Making):
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
         with opened[1].reading(planner.needs(selection, vectors=len(vectors))) as moment:
             self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
-            if self._grapher is not None and explain.lacks_graph(moment):
+            if self._grapher is not None and moment.lacks_graph:
                 self._grapher.start_if_due()
             return planner.query(moment, self._wish(k, effort), vectors, selection, columns)
 
@@ -315,6 +300,9 @@ class LocalCollection(Lasting, Making):
         self, vectors: NDArray[np.float32], k: int, selection: Selection, effort: Effort
     ) -> Explanation:
         """See Engine.explain."""
+        from vermilion.local import explain  # few programs ask
+        from vermilion.reports import Explanation
+
         selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
@@ -326,6 +314,9 @@ class LocalCollection(Lasting, Making):
         self, id: str, vector: NDArray[np.float32], k: int, selection: Selection, effort: Effort
     ) -> WhyNot:
         """See Engine.why_not."""
+        from vermilion.local import explain  # as above
+        from vermilion.reports import WhyNot
+
         selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
@@ -343,6 +334,8 @@ class LocalCollection(Lasting, Making):
 
     def indexing_status(self) -> IndexingStatus:
         """See Engine.indexing_status."""
+        from vermilion.reports import IndexingStatus
+
         opened = self._open()
         rows = tail = 0
         if opened is not None:
@@ -409,6 +402,8 @@ class LocalCollection(Lasting, Making):
 
     def stats(self) -> Stats:
         """See Engine.stats."""
+        from vermilion.reports import Stats
+
         opened = self._open()
         return Stats() if opened is None else compactor.stats(opened[0], self._folder)
 

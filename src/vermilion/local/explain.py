@@ -15,7 +15,8 @@ from vermilion.local.indexer import Moment
 from vermilion.local.matches import Matches
 from vermilion.local.search import Wish, search
 from vermilion.metadata import fields_of
-from vermilion.types import Effort, Explanation, WhyNot
+from vermilion.reports import Explanation, WhyNot
+from vermilion.types import Effort
 from vermilion.where import DOCUMENT, ID, And, Condition, Filter
 
 COLUMNS: tuple[Column, ...] = ("documents", "metadatas")
@@ -47,11 +48,6 @@ def explain(
     )
 
 
-def lacks_graph(moment: Moment) -> bool:
-    """Whether a segment should have a graph, and has none that can be used."""
-    return any(segment.lacks_graph for _, segment in moment.segments)
-
-
 def _graph(moment: Moment, recall: float) -> str:
     """Whether the large segments have a graph that serves, and if not, why."""
     if all(len(segment) < graph.ROWS for _, segment in moment.segments):
@@ -60,7 +56,7 @@ def _graph(moment: Moment, recall: float) -> str:
         return "none: faiss is not installed (pip install 'vermilion[graph]')"
     if any(segment.leaves_graph for _, segment in moment.segments):
         return "not opened yet: the first searches of a process do without"
-    if lacks_graph(moment):
+    if moment.lacks_graph:
         return "none yet: it is built in the background"
     graphs = [segment.graph for _, segment in moment.segments if segment.graph is not None]
     if not all(one.trust(recall).serves for one in graphs):

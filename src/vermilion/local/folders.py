@@ -10,7 +10,7 @@ from uuid import UUID
 
 from vermilion.errors import DamagedError, NotFoundError, StorageError
 from vermilion.local.collection import MadeMeanwhile
-from vermilion.local.drafts import drafting, remove_abandoned, remove_tree, settle
+from vermilion.local.drafts import drafting, ending, remove_abandoned, remove_tree, settle
 from vermilion.local.sqlite import sync_directory
 from vermilion.local.store import RECORDS, Store
 from vermilion.local.transaction import Transaction
@@ -126,10 +126,12 @@ class Folders:
         """Removes for good what processes that died, or were in the way, have left of these."""
         for id in deleted & self.ids():
             self.remove(id)
-        for gone in self._root.glob(f"*{GONE}"):
+        left = ending(self._root, GONE)
+        for gone in left:
             _drop(gone)
             _remove_files(gone)
-        sync_directory(self._root)
+        if deleted or left:  # or somebody else removed the last of these, and died
+            sync_directory(self._root)
 
 
 def _settled(draft: Path, folder: Path) -> None:

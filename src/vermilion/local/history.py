@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 import numpy as np
@@ -23,7 +23,10 @@ from vermilion.errors import ConflictError, NotFoundError
 from vermilion.local.rows import decode_metadata
 from vermilion.local.snapshot import Keys, Snapshot
 from vermilion.local.transaction import Transaction
-from vermilion.types import Call, Difference, Records, WriteResult
+from vermilion.types import Records, WriteResult
+
+if TYPE_CHECKING:
+    from vermilion.reports import Call, Difference
 
 TABLES = ("calls", "reach", "past_records", "past_vectors")
 TRIGGERS = (
@@ -135,6 +138,8 @@ def forget(transaction: Transaction, keys: Keys) -> None:
 
 def calls(snapshot: Snapshot, limit: int | None) -> list[Call]:
     """The calls that wrote, the last one first."""
+    from vermilion.reports import Call  # few programs ask
+
     _need(snapshot)
     rows: Any = snapshot.connection.execute(
         f"{_CALLS} order by seq desc limit ?2",
@@ -227,6 +232,8 @@ def records_then(
 
 def difference(snapshot: Snapshot, since: datetime, until: datetime) -> Difference:
     """Which records came, changed and went from one time to another."""
+    from vermilion.reports import Difference  # as above
+
     first, last = then(snapshot, since), then(snapshot, until)
     touched = set(range(first.next_key, last.next_key))
     for table in ("past_records", "past_vectors"):

@@ -60,6 +60,11 @@ class Moment(NamedTuple):
     sparse: SparseLists | None = None
     words: Words | None = None
 
+    @property
+    def lacks_graph(self) -> bool:
+        """Whether a segment should have a graph, and has none that can be used."""
+        return any(segment.lacks_graph for _, segment in self.segments)
+
 
 class _Tail:
     """The indexes in memory over the slots that no segment has."""

@@ -11,7 +11,6 @@ are found that match.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -140,7 +139,7 @@ _NOTHING = Nearest(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 def _joined(moment: Moment, k: int, tail: Nearest, measured: int, sealed: Found) -> Found:
-    course = replace(sealed.course, measured=sealed.course.measured + measured)
+    course = sealed.course._replace(measured=sealed.course.measured + measured)
     return Found(_best(moment, k, tail, sealed.nearest), course)
 
 
