@@ -30,8 +30,9 @@ class SlotTable:
             self._keys.append(keys)
         self.sealed = len(self._keys)
         self._keys.append(tail)
-        self._replaces = Growable(np.int64)  # by slot: the slot it took over from, or -1
-        self._replaces.append(np.full(len(self._keys), -1))
+        # Of each slot that came later, the slot it took over from, or -1.
+        self._began = len(self._keys)
+        self._replaces = Growable(np.int64)
         # Where each key of the tail was first put: keys are given out ascending, so it is sorted.
         self._first_keys = Growable(np.int64)
         self._first_keys.append(tail)
@@ -83,7 +84,7 @@ class SlotTable:
             slots = np.maximum(slots, np.fromiter(newest, np.int64, len(keys)))
         # A later moment may have moved it on already: walk back to where it was.
         while (late := slots >= length).any():
-            slots[late] = self._replaces.array()[slots[late]]
+            slots[late] = self._replaces.array()[slots[late] - self._began]
         return slots
 
 
