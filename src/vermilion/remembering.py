@@ -13,6 +13,7 @@ from vermilion.engine import EVERYTHING, CollectionInfo, Column, Engine
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.records import Batch, check_count
 from vermilion.searching import naming
+from vermilion.times import instant
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, DataLoader, Records, WriteResult
 
 if TYPE_CHECKING:
@@ -139,15 +140,8 @@ def as_moment(time: object) -> datetime:
         return time.made
     if isinstance(time, timedelta):
         return datetime.now(UTC) - time
-    if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time)
-        except ValueError:
-            raise ArgumentValueError(
-                f"Expected a time such as 2026-11-23T10:30, got {time!r}"
-            ) from None
-    if not isinstance(time, datetime):
+    if not isinstance(time, str | datetime):
         raise ArgumentTypeError(
             f"Expected a datetime, a text, a timedelta or a call of history, got {time!r}"
         )
-    return time.astimezone(UTC)
+    return instant(time)

@@ -10,6 +10,8 @@ import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 from uuid import uuid4
 
 from vermilion import forks
@@ -55,6 +57,27 @@ class Lease:
         """Gives the engine back; doing so twice is fine."""
         self._engine = None
         self._give_back()
+
+
+class Leasing:
+    """What has a lease: `close` gives it back, and so does the end of a `with`."""
+
+    _lease: Lease
+
+    def close(self) -> None:
+        """Releases the database; this client and its collections cannot be used afterwards."""
+        self._lease.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def lease_memory() -> Lease:

@@ -91,6 +91,21 @@ def read_time(text: str) -> date | None:
         return None
 
 
+def instant(time: str | datetime, expected: str = "a time") -> datetime:
+    """The moment, in UTC, that a caller names by a text or a datetime.
+
+    One without a zone is of this machine's. `expected` says in the error what a text should be.
+    """
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError:
+            raise ArgumentValueError(
+                f"Expected {expected} such as 2026-11-23T10:30, got {time!r}"
+            ) from None
+    return time.astimezone(UTC)
+
+
 # ── written down ─────────────────────────────────────────────────────────────────────────────────
 
 

@@ -238,17 +238,22 @@ def _worth_joining(segments: Pairs) -> bool:
     return len(alive) > 1 and sum(alive[:-1]) >= JOINED * alive[-1]
 
 
-def main() -> int:
-    """The process: FOLDER SPACE."""
-    folder, space = sys.argv[1:]
+def in_background(work: Callable[[], object]) -> int:
+    """Does the work of a process behind all others; returns the status that it ends with."""
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     try:
-        build(Path(folder), cast(Space, space))
+        work()
     except (VermilionError, OSError) as error:  # OSError: no room for the files
         log().warning("the index builder stopped: %s", error)
         return 1
     return 0
+
+
+def main() -> int:
+    """The process: FOLDER SPACE."""
+    folder, space = sys.argv[1:]
+    return in_background(lambda: build(Path(folder), cast(Space, space)))
 
 
 if __name__ == "__main__":

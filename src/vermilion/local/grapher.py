@@ -8,7 +8,6 @@ the builder's lock only while it puts a finished graph beside its segment.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -18,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.configuration import Hnsw
-from vermilion.errors import VermilionError
 from vermilion.local.blocks import Blocks, CacheDamaged, write_blocks
 from vermilion.local.builder import LOCK as BUILDER_LOCK
-from vermilion.local.builder import NICENESS, Builder
+from vermilion.local.builder import Builder, in_background
 from vermilion.local.index import graph
 from vermilion.local.index.base import Slots
 from vermilion.local.index.graph import GraphBuilding, Recipe
@@ -192,14 +190,8 @@ class _Work:
 def main() -> int:
     """The process: FOLDER SPACE MAX_NEIGHBORS EF_CONSTRUCTION THREADS."""
     folder, space, *numbers = sys.argv[1:]
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
-    try:
-        build_graphs(Path(folder), cast(Space, space), Recipe(*map(int, numbers)))
-    except (VermilionError, OSError) as error:  # OSError: no room for the file
-        log().warning("the index builder stopped: %s", error)
-        return 1
-    return 0
+    recipe = Recipe(*map(int, numbers))
+    return in_background(lambda: build_graphs(Path(folder), cast(Space, space), recipe))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,7 @@ import numpy as np
 
 from vermilion.engine import Column
 from vermilion.errors import ConflictError, NotFoundError
-from vermilion.local.rows import decode_metadata
-from vermilion.local.snapshot import Keys, Snapshot
+from vermilion.local.snapshot import Keys, Snapshot, records_of
 from vermilion.local.transaction import Transaction
 from vermilion.types import Records, WriteResult
 
@@ -215,19 +214,12 @@ def records_then(
     array = apsw.carray(np.ascontiguousarray(keys))
     found: Any = snapshot.connection.execute(_CELLS, (array, then.seq)).fetchall()
     rows = [row[5:] if row[0] is None else row[1:5] for row in found]
-    ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
     vectors = None
     if "vectors" in columns:
         blobs: Any = snapshot.connection.execute(_VECTORS, (array, then.seq))
         joined = b"".join(blob for (blob,) in blobs)
         vectors = np.frombuffer(joined, "<f4").reshape(len(keys), -1)
-    return Records(
-        ids,
-        vectors,
-        documents if "documents" in columns else None,
-        uris if "uris" in columns else None,
-        [decode_metadata(text) for text in metadatas] if "metadatas" in columns else None,
-    )
+    return records_of(rows, vectors, columns)
 
 
 def difference(snapshot: Snapshot, since: datetime, until: datetime) -> Difference:

@@ -171,14 +171,7 @@ class Snapshot:
         if not {"documents", "uris", "metadatas"} & set(columns):
             return Records(self._ids(keys), vectors)
         rows = self._all(self.for_keys(CELLS_OF, keys), keys)
-        ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
-        return Records(
-            ids,
-            vectors,
-            documents if "documents" in columns else None,
-            uris if "uris" in columns else None,
-            [decode_metadata(text) for text in metadatas] if "metadatas" in columns else None,
-        )
+        return records_of(rows, vectors, columns)
 
     def vectors(self, keys: Keys) -> NDArray[np.float32]:
         """The vectors with these keys, in their order, shape (n, dimension)."""
@@ -259,6 +252,20 @@ def distinct(keys: Keys) -> Keys:
 
 def _unpacked(bits: Any, count: Any) -> NDArray[np.bool_]:
     return np.unpackbits(np.frombuffer(bits, np.uint8), count=count).astype(np.bool_)
+
+
+def records_of(
+    rows: Iterable[Sequence[Any]], vectors: NDArray[np.float32] | None, columns: Collection[Column]
+) -> Records:
+    """Rows of id, document, uri and metadata as the columns that were asked for."""
+    ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
+    return Records(
+        ids,
+        vectors,
+        documents if "documents" in columns else None,
+        uris if "uris" in columns else None,
+        [decode_metadata(text) for text in metadatas] if "metadatas" in columns else None,
+    )
 
 
 def no_records(columns: Collection[Column], dimension: int | None = None) -> Records:
