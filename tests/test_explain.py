@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -119,8 +117,8 @@ def test_why_not_tells_what_the_index_missed(
     def the_worse_half(self: search._Sealed, *arguments: object) -> object:
         [found] = candidates(self, *arguments)  # type: ignore[arg-type]
         half = len(found.slots) // 2
-        worse = replace(found, slots=found.slots[half:], estimates=found.estimates[half:])
-        return [replace(worse, horizon=np.inf)]
+        worse = found._replace(slots=found.slots[half:], estimates=found.estimates[half:])
+        return [worse._replace(horizon=np.inf)]
 
     monkeypatch.setattr(search._Sealed, "_candidates", the_worse_half)
     told = sealed.why_not(first, query, n_results=1)

@@ -21,9 +21,10 @@ from vermilion.collection import Collection
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
 from vermilion.local.salvage import salvage
 from vermilion.ranks import Knn
+from vermilion.reports import Facet
 from vermilion.schema import IntInvertedIndexConfig, Schema, StringInvertedIndexConfig
 from vermilion.search import GroupBy, K, MinK, Search
-from vermilion.types import Address, Facet, SparseVector
+from vermilion.types import Address, SparseVector
 from vermilion.where import negation, parse
 
 DAY, NOON = date(2024, 2, 29), datetime(2024, 2, 29, 12, 0, 0, 5)

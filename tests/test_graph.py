@@ -27,7 +27,8 @@ from vermilion.local.grapher import Grapher, build_graphs
 from vermilion.local.index import graph
 from vermilion.local.index.graph import Recipe
 from vermilion.local.segment import FOLDER
-from vermilion.types import Address, Effort, Explanation
+from vermilion.reports import Explanation
+from vermilion.types import Address, Effort
 from words import make, where
 
 ROWS = 2000

@@ -13,8 +13,8 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors offline places progress forks bridge auth_types types times operators operands
-    where metadata records names lifetimes configuration
+    errors offline places progress logs forks bridge auth_types types reports times operators
+    operands where metadata records names lifetimes configuration
     predicates keys ranks search schema_config schema_types schema schema_rules
     plans engine gathering switching version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows

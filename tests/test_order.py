@@ -20,7 +20,8 @@ from vermilion.local import builder
 from vermilion.local.engine import LocalEngine
 from vermilion.metadata import fields_of
 from vermilion.records import Batch
-from vermilion.types import Address, Facet, Order, Summary
+from vermilion.reports import Facet, Summary
+from vermilion.types import Address, Order
 from vermilion.where import ascending
 from words import make, where
 

@@ -3,6 +3,9 @@
 import inspect
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import vermilion
 
@@ -43,18 +46,66 @@ def test_the_list_of_public_names() -> None:
     assert all(hasattr(vermilion, name) for name in EXPORTS)
 
 
+# What a process does without until it asks for it; what numpy loads by itself does not count.
+OPENED_LATER = """
+    paula onnxruntime greenlet httpx orjson socket ssl asyncio http multiprocessing
+    hashlib logging statistics random shutil tempfile argparse html inspect concurrent base64
+    urllib.request email decimal fractions
+    vermilion.admin vermilion.aio vermilion.servers vermilion.remote vermilion.wire
+    vermilion.evaluation vermilion.frames vermilion.queries vermilion.ranks vermilion.reports
+    vermilion.schema vermilion.schemas vermilion.search vermilion.embeddings.minilm
+    vermilion.embeddings.providers vermilion.migration vermilion.pipes vermilion.server
+    vermilion.local.backup vermilion.local.checker vermilion.local.explain
+    vermilion.local.ranking vermilion.local.salvage
+"""
+IMPORTED_LATER = f"{OPENED_LATER} apsw unicodedata vermilion.local"
+
+
+def loaded(program: str, names: str) -> set[str]:
+    """Which of these modules a new process has loaded after a program, and not by numpy alone."""
+
+    def after(text: str) -> set[str]:
+        code = f"{text}; import sys; print(*sys.modules)"
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        return set(run.stdout.split())
+
+    return (after(program) - after("import numpy")) & set(names.split())
+
+
 def test_importing_loads_no_database_no_model_runtime_and_no_network() -> None:
-    heavy = ["apsw", "paula", "onnxruntime", "greenlet", "httpx", "orjson"]
-    heavy += ["socket", "ssl", "asyncio", "http", "multiprocessing"]
-    code = f"import sys, vermilion; print([name for name in {heavy} if name in sys.modules])"
-    before = f"import sys, numpy; print([name for name in {heavy} if name in sys.modules])"
-    out = [
-        subprocess.run(
-            [sys.executable, "-c", text], capture_output=True, text=True, check=True
-        ).stdout
-        for text in (before, code)
-    ]
-    assert out[0] == out[1]
+    assert not loaded("import vermilion", IMPORTED_LATER)
+
+
+def test_opening_and_a_query_load_only_what_they_need(tmp_path: Path) -> None:
+    client = vermilion.PersistentClient(str(tmp_path))
+    client.create_collection("a1z", embedding_function=None).add(ids="a", embeddings=[1.0, 2.0])
+    client.close()
+    program = (
+        f"import vermilion; client = vermilion.PersistentClient({str(tmp_path)!r}); "
+        "notes = client.get_collection('a1z', embedding_function=None); "
+        "assert notes.query(query_embeddings=[[1.0, 2.0]], n_results=1)['ids'] == [['a']]"
+    )
+    assert not loaded(program, OPENED_LATER)
+
+
+def test_doors_that_are_loaded_later_are_told_of() -> None:
+    assert set(EXPORTS) <= set(dir(vermilion))
+    with pytest.raises(AttributeError, match="has no attribute 'NoSuchClient'"):
+        _ = vermilion.NoSuchClient  # type: ignore[attr-defined]
+
+
+def test_the_engine_has_named_tuples_for_what_no_user_holds() -> None:
+    """A frozen dataclass takes five times as long to make, and opening a database makes dozens."""
+    code = (
+        "import sys, vermilion, vermilion.local.engine; from dataclasses import is_dataclass; "
+        "print(*(thing.__name__ for name, module in sorted(sys.modules.items()) "
+        "if name.startswith('vermilion.local.') for thing in vars(module).values() "
+        "if isinstance(thing, type) and is_dataclass(thing) and thing.__module__ == name))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["Head"]
 
 
 def test_parameters_have_the_places_that_callers_rely_on() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -92,6 +93,17 @@ def test_everything_can_be_selected(client: Client) -> None:
         "embedding": [1.0, 1.0, 1.0, 1.0],
         "score": 0.0,
     }
+
+
+def test_a_filter_looks_for_dates_in_lists(client: Client) -> None:
+    collection = client.create_collection("days", embedding_function=None)
+    days = [date(2024, 2, 29), date(2024, 3, 1)]
+    collection.add(ids=["a", "b"], embeddings=[[1.0], [2.0]], metadatas=[{"x": [d]} for d in days])
+    for found, rest in [("a", "b"), ("b", "a")]:
+        day = days["ab".index(found)]
+        for where, id in [(K("x").contains(day), found), (K("x").not_contains(day), rest)]:
+            answer = collection.search(Search().where(where).rank(Knn(query=[0.0])))
+            assert answer["ids"] == [[id]]
 
 
 def test_searches_may_be_dicts_and_there_may_be_none(client: Client) -> None:

@@ -39,9 +39,10 @@ from vermilion.local.segment import FOLDER
 from vermilion.local.store import RECORDS
 from vermilion.ranks import Knn, Rrf
 from vermilion.records import CLEARABLE, Batch
+from vermilion.reports import Problem
 from vermilion.schema import Schema, SparseVectorIndexConfig
 from vermilion.search import Search, Where
-from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, Problem, SparseVector
+from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, SparseVector
 from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, parse
 from words import keep_filters_at_once, make
 

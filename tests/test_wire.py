@@ -29,23 +29,17 @@ from vermilion.errors import (
 )
 from vermilion.metadata import MAX_NESTING
 from vermilion.records import Batch
+from vermilion.reports import Explanation, Facet, IndexingStatus, Problem, Stats, Summary, WhyNot
 from vermilion.types import (
     Address,
     Course,
     Database,
     Effort,
-    Explanation,
-    Facet,
     Hits,
-    IndexingStatus,
     Page,
-    Problem,
     Records,
     SparseVector,
-    Stats,
-    Summary,
     UserIdentity,
-    WhyNot,
     WriteResult,
 )
 from vermilion.where import And, Filter, Or, parse

@@ -8,11 +8,9 @@ collection.add(ids=["1", "2"], documents=["hello world", "goodbye, moon"])
 collection.query(query_texts=["greetings"], n_results=1)
 """
 
-from vermilion.admin import AdminClient
-from vermilion.aio import AsyncClient, AsyncCollection
-from vermilion.aio import async_ephemeral_client as AsyncEphemeralClient
-from vermilion.aio import async_http_client as AsyncHttpClient
-from vermilion.aio import async_persistent_client as AsyncPersistentClient
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from vermilion.answers import GetResult, QueryResult
 from vermilion.backups import list_backups, restore_backup, verify_backup
 from vermilion.client import ephemeral_client as EphemeralClient
@@ -21,9 +19,6 @@ from vermilion.collection import Collection
 from vermilion.compat import install_as_chromadb
 from vermilion.embeddings.base import EmbeddingFunction, register_embedding_function
 from vermilion.embeddings.default import DefaultEmbeddingFunction
-from vermilion.servers import cloud_client as CloudClient
-from vermilion.servers import http_client as HttpClient
-from vermilion.servers import make_client as Client
 from vermilion.settings import Settings
 from vermilion.types import (
     DEFAULT_DATABASE,
@@ -33,6 +28,29 @@ from vermilion.types import (
     SparseVector,
 )
 from vermilion.version import __version__
+
+if TYPE_CHECKING:  # who runs the program gets them by `__getattr__`
+    from vermilion.admin import AdminClient
+    from vermilion.aio import AsyncClient, AsyncCollection
+    from vermilion.aio import async_ephemeral_client as AsyncEphemeralClient
+    from vermilion.aio import async_http_client as AsyncHttpClient
+    from vermilion.aio import async_persistent_client as AsyncPersistentClient
+    from vermilion.servers import cloud_client as CloudClient
+    from vermilion.servers import http_client as HttpClient
+    from vermilion.servers import make_client as Client
+
+# The doors to servers and for event loops, which many programs never open.
+_LATER = {
+    "AdminClient": ("admin", "AdminClient"),
+    "AsyncClient": ("aio", "AsyncClient"),
+    "AsyncCollection": ("aio", "AsyncCollection"),
+    "AsyncEphemeralClient": ("aio", "async_ephemeral_client"),
+    "AsyncHttpClient": ("aio", "async_http_client"),
+    "AsyncPersistentClient": ("aio", "async_persistent_client"),
+    "Client": ("servers", "make_client"),
+    "CloudClient": ("servers", "cloud_client"),
+    "HttpClient": ("servers", "http_client"),
+}
 
 __all__ = [
     "DEFAULT_DATABASE",
@@ -64,3 +82,16 @@ __all__ = [
     "restore_backup",
     "verify_backup",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a door when it is first asked for (PEP 562)."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, theirs = _LATER[name]
+    found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), theirs)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 from vermilion.names import check_database_name, check_tenant_name
 from vermilion.records import check_count
 from vermilion.servers import lease_for
 from vermilion.settings import Settings
-from vermilion.sharing import Lease
+from vermilion.sharing import Lease, Leasing
 from vermilion.types import DEFAULT_TENANT, Database
 
 
-class AdminClient:
+class AdminClient(Leasing):
     """A door to tenants and databases."""
 
     def __init__(self, settings: Settings | None = None, *, lease: Lease | None = None) -> None:
@@ -27,21 +26,6 @@ class AdminClient:
     def from_system(cls, system: Any) -> AdminClient:
         """Returns a door to the database that `system.settings` name."""
         return cls(system.settings)
-
-    def close(self) -> None:
-        """Releases the database."""
-        self._lease.release()
-
-    def __enter__(self) -> AdminClient:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def create_tenant(self, name: str) -> None:
         """Creates a tenant. Raises AlreadyExistsError."""

@@ -7,7 +7,6 @@ can do besides is in methods. `print` shows the dict, an interactive session and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
@@ -51,6 +50,8 @@ class Answer(dict[str, Any]):
         return dict.__repr__(self)
 
     def _repr_html_(self) -> str:
+        from html import escape  # as in hits.py
+
         parts = []
         for name, group in zip(self._headings(), self._groups(), strict=True):
             parts += [*([f"<p>{escape(heading(name))}</p>"] if name else []), as_html(group)]

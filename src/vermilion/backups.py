@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,7 +16,9 @@ from vermilion.names import check_collection_name
 from vermilion.records import check_count
 from vermilion.sharing import Lease, lease_directory
 
-if TYPE_CHECKING:  # it loads SQLite, which not every program that imports us needs
+if TYPE_CHECKING:  # the last two load SQLite, which not every program that imports us needs
+    import argparse
+
     from vermilion.local.backup import BackupPoint
     from vermilion.local.engine import LocalEngine
 

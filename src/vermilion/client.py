@@ -6,8 +6,7 @@ import os
 import time
 import warnings
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from vermilion import sharing
@@ -36,17 +35,18 @@ from vermilion.names import (
 )
 from vermilion.records import check_count
 from vermilion.settings import EMBEDDED, Settings, memory_limit_of
-from vermilion.sharing import Lease
+from vermilion.sharing import Lease, Leasing
 from vermilion.types import (
     DEFAULT_DATABASE,
     DEFAULT_TENANT,
     Address,
     DataLoader,
     Durability,
-    Problem,
-    Stats,
     UserIdentity,
 )
+
+if TYPE_CHECKING:
+    from vermilion.reports import Problem, Stats
 
 EmbeddingPlace = str | os.PathLike[str] | bool | None
 
@@ -54,7 +54,7 @@ EmbeddingPlace = str | os.PathLike[str] | bool | None
 _DEFAULT_FUNCTION = DefaultEmbeddingFunction()
 
 
-class Client(BackingUp):
+class Client(Leasing, BackingUp):
     """A door to one database of one tenant. `close` it, or use it in a `with` block."""
 
     def __init__(
@@ -90,23 +90,6 @@ class Client(BackingUp):
     @property
     def _engine(self) -> Engine:
         return self._lease.engine()
-
-    # ── life ─────────────────────────────────────────────────────────────────────────────────────
-
-    def close(self) -> None:
-        """Releases the database; this client and its collections cannot be used afterwards."""
-        self._lease.release()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────────
 

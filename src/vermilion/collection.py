@@ -6,7 +6,7 @@ Method for method the collection that Chroma's users know: columns in, columns o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,19 +55,12 @@ from vermilion.row_writing import RowWriting
 from vermilion.searching import Searching, naming, query_ids, selected
 from vermilion.sparse_embedder import SparseEmbedder
 from vermilion.syncing import Syncing
-from vermilion.types import (
-    DataLoader,
-    Effort,
-    Explanation,
-    Include,
-    IndexingStatus,
-    Mode,
-    ReadLevel,
-    Stats,
-    WhyNot,
-)
+from vermilion.types import DataLoader, Effort, Include, Mode, ReadLevel
 from vermilion.where import parse
 from vermilion.writing import Writing
+
+if TYPE_CHECKING:
+    from vermilion.reports import Explanation, IndexingStatus, Stats, WhyNot
 
 
 class Collection(

@@ -53,11 +53,12 @@ _COLUMN_TYPES: Names = (
         "vermilion.types",
         """
         CollectionMetadata DataLoader DeleteResult Document Documents Embeddable Embedding
-        Embeddings ID IDs Image ImageDType Images Include IndexingStatus Loadable
-        Metadatas PyEmbedding PyEmbeddings ReadLevel Space SparseVectors URI URIs
+        Embeddings ID IDs Image ImageDType Images Include Loadable Metadatas
+        PyEmbedding PyEmbeddings ReadLevel Space SparseVectors URI URIs
         UpdateCollectionMetadata
         """,
     ),
+    ("vermilion.reports", "IndexingStatus"),
     ("vermilion.answers", "GetResult QueryResult"),
 )
 

@@ -10,9 +10,9 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
 from vermilion.lifetimes import Ttl, duration_text, history_of, ttl_of
@@ -21,8 +21,7 @@ from vermilion.types import Space
 SPACES: tuple[Space, ...] = ("l2", "cosine", "ip")
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One number of the configuration: its range, its old name, and what it steers."""
 
     kind: type[int] | type[float]
@@ -161,8 +160,7 @@ class Configuration:
         )
 
 
-@dataclass(frozen=True)
-class Changes:
+class Changes(NamedTuple):
     """What `modify` asks of a configuration; None and absent keys stay as they are.
 
     `lifetimes` holds what is said of "history" and "ttl", where None ends them.
@@ -170,7 +168,7 @@ class Changes:
 
     hnsw: dict[str, Any]
     embedding_function: dict[str, Any] | None = None
-    lifetimes: Mapping[str, Any] = field(default_factory=dict)
+    lifetimes: Mapping[str, Any] = {}
 
     def apply(self, configuration: Configuration) -> Configuration:
         """The configuration after these changes."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 from uuid import uuid4
 
 from vermilion.configuration import Configuration, for_copy, without_legacy
@@ -42,8 +42,7 @@ class Door(Protocol):
     _lease: Lease
 
 
-@dataclass(frozen=True)
-class _Target:
+class _Target(NamedTuple):
     """Where a copy goes, and what of it differs from the original."""
 
     engine: Callable[[], Engine]

@@ -13,7 +13,7 @@ from collections.abc import Collection as AnyCollection
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -24,27 +24,29 @@ from vermilion.records import Batch
 from vermilion.types import (
     USUAL,
     Address,
-    Call,
     Database,
-    Difference,
     Effort,
-    Explanation,
-    Facet,
     Hits,
-    IndexingStatus,
     Order,
     Page,
-    Problem,
     Ranked,
     Records,
-    Stats,
-    Summary,
-    WhyNot,
     WriteResult,
 )
 from vermilion.where import Filter
 
-if TYPE_CHECKING:  # forty classes that few programs need
+if TYPE_CHECKING:  # classes that few programs need
+    from vermilion.reports import (
+        Call,
+        Difference,
+        Explanation,
+        Facet,
+        IndexingStatus,
+        Problem,
+        Stats,
+        Summary,
+        WhyNot,
+    )
     from vermilion.search import Search
 
 Column = Literal["vectors", "documents", "uris", "metadatas"]
@@ -73,8 +75,7 @@ class CollectionInfo:
         return Address(self.tenant, self.database, self.id)
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """Which records: those with these ids, and matching this filter. None means all.
 
     Ids that do not exist select nothing; an id named twice selects one record.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from vermilion.answers import QueryResult
 from vermilion.embedder import Embedder
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
-from vermilion.evaluation import Evaluation, Grades, check_judgements, quality
 from vermilion.records import as_list, check_n_results, document_column
 from vermilion.searching import naming
 from vermilion.types import Mode
+
+if TYPE_CHECKING:
+    from vermilion.evaluation import Evaluation, Grades
 
 # What answers the queries: a mode of `query`, keyword arguments of `query`, or a function of the
 # texts that returns an answer, or for each text its ids, best first.
@@ -45,6 +47,8 @@ class Evaluating:
 
             notes.evaluate(["a storm"], ["id 3"], {"dense": "dense", "own": my_search}, k=5)
         """
+        from vermilion.evaluation import Evaluation, check_judgements, quality  # few need them
+
         with naming("evaluate"):
             texts = document_column(as_list(queries), optional=False)
             if texts is None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from dataclasses import replace
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -29,8 +29,7 @@ SAMPLE = 16
 _VECTORS: tuple[Column, ...] = ("vectors",)
 
 
-@dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """What makes the vectors of a collection: vectors of two fingerprints do not compare.
 
     `name` and `config` are None where the collection remembers no function, `dimension` and

@@ -16,7 +16,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -35,15 +34,22 @@ PATIENCE = 0.02
 AT_ONCE = os.cpu_count() or 1
 
 
-@dataclass(frozen=True, eq=False)
 class Question:
     """The arguments of Engine.query, but for the collection."""
 
-    vectors: NDArray[np.float32]
-    k: int
-    selection: Selection
-    columns: Collection[Column]
-    effort: Effort
+    def __init__(
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        selection: Selection,
+        columns: Collection[Column],
+        effort: Effort,
+    ) -> None:
+        self.vectors = vectors
+        self.k = k
+        self.selection = selection
+        self.columns = columns
+        self.effort = effort
 
     @property
     def is_small(self) -> bool:
@@ -75,7 +81,8 @@ def together(ask: Ask, questions: Sequence[Question]) -> list[Answer]:
     first = questions[0]
     alone = len(questions) == 1
     if not alone:
-        first = replace(first, vectors=np.concatenate([one.vectors for one in questions]))
+        vectors = np.concatenate([one.vectors for one in questions])
+        first = Question(vectors, first.k, first.selection, first.columns, first.effort)
     try:
         hits = ask(first)
     except Exception as error:

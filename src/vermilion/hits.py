@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from html import escape
-from shutil import get_terminal_size
 from typing import Any
-from unicodedata import combining, east_asian_width
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,8 @@ _SHOWN_NUMBERS = 3
 
 def as_text(hits: Sequence[Hit]) -> str:
     """A table for a terminal, as wide as that is."""
+    from shutil import get_terminal_size  # as in local/drafts.py
+
     if not hits:
         return "no records"
     width = get_terminal_size((100, 24)).columns
@@ -94,9 +93,15 @@ def as_html(hits: Sequence[Hit]) -> str:
             "</thead><tbody>",
             *(_html_row("td", row) for row in rows),
             "</tbody></table>",
-            *(f"<p>{escape(text)}</p>" for text in _rest(hits)),
+            *(f"<p>{_escaped(text)}</p>" for text in _rest(hits)),
         ]
     )
+
+
+def _escaped(text: str) -> str:
+    from html import escape  # with a table of two thousand names
+
+    return escape(text)
 
 
 def heading(text: str) -> str:
@@ -109,7 +114,7 @@ def _rest(hits: Sequence[Hit]) -> list[str]:
 
 
 def _html_row(tag: str, row: Iterable[str]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(text)}</{tag}>" for text in row) + "</tr>"
+    return "<tr>" + "".join(f"<{tag}>{_escaped(text)}</{tag}>" for text in row) + "</tr>"
 
 
 def _names(hits: Sequence[Hit]) -> list[str]:
@@ -175,6 +180,8 @@ def _cells(text: str) -> int:
 
 
 def _cells_of(character: str) -> int:
+    from unicodedata import combining, east_asian_width  # a library of a megabyte
+
     if combining(character):
         return 0
     return 2 if east_asian_width(character) in "WF" else 1

@@ -12,7 +12,7 @@ from typing import Any
 from vermilion.errors import ArgumentValueError
 
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*")
+_TEXT = r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*"
 # The metadata field that says when a record expires, unless another one is named.
 FIELD = "expires_at"
 
@@ -35,7 +35,7 @@ class Ttl:
 
 def seconds_of(where: str, value: object) -> float:
     """A duration in seconds: "7d", a number of seconds, or a timedelta."""
-    match = _TEXT.fullmatch(value) if isinstance(value, str) else None
+    match = re.fullmatch(_TEXT, value) if isinstance(value, str) else None
     if match is not None:
         seconds = float(match[1]) * UNITS[match[2]]
     elif isinstance(value, timedelta):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from hashlib import sha256
 from typing import Literal, cast, get_args
 from uuid import UUID
 
@@ -45,6 +44,8 @@ def content_id(
     Metadata does not count: the same text is the same record whatever is known of it. The hash is
     over the JSON ["document", text], ["uri", text] or ["embedding", hexadecimal float32 bytes].
     """
+    from hashlib import sha256  # loads OpenSSL
+
     if document is not None:
         content = ["document", document]
     elif uri is not None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vermilion.errors import DamagedError, NotFoundError
-from vermilion.types import Problem
+
+if TYPE_CHECKING:
+    from vermilion.reports import Problem
 
 CHECK = "Tell what is wrong with the files of a database"
 SALVAGE = "Bring the readable records of a damaged database into a new one"

@@ -10,7 +10,7 @@ from vermilion.errors import ArgumentTypeError, ArgumentValueError, InvalidArgum
 from vermilion.metadata import check_key, check_value
 from vermilion.types import Order
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
+_NAME = r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]"
 _MAX_LENGTH = 512
 
 
@@ -44,7 +44,7 @@ def _check_name(name: object, prefix: str) -> str:
             f"{prefix}Expected a name with at most one topology prefix (one '+'). Got: {name}"
         )
     for part in parts:
-        if not _NAME.fullmatch(part) or len(name) > _MAX_LENGTH:
+        if not re.fullmatch(_NAME, part) or len(name) > _MAX_LENGTH:
             raise ArgumentValueError(
                 f"{prefix}Expected a name containing 3-512 characters from [a-zA-Z0-9._-], "
                 f"starting and ending with a character in [a-zA-Z0-9]. Got: {name}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
 from vermilion.operators import INT64, MAX_PIECE, kind, pattern, plain
@@ -15,8 +14,7 @@ from vermilion.times import TIME_TAGS, plain_time, read_time, time_of_form
 from vermilion.types import TYPE_KEY
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where in a filter something stands, and what is allowed there."""
 
     noun: str
@@ -28,7 +26,7 @@ class Place:
 
     def below(self, step: str, *, deeper: bool = False) -> Place:
         """The place one step further on."""
-        return replace(self, steps=f"{self.steps}{step}", depth=self.depth + deeper)
+        return self._replace(steps=f"{self.steps}{step}", depth=self.depth + deeper)
 
     def error(self, text: str) -> ArgumentValueError:
         """An error that begins with the place, unless that is the filter as a whole."""

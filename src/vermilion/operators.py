@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from vermilion.errors import ArgumentValueError
 from vermilion.times import microseconds, read_time
@@ -180,8 +179,7 @@ def _itself(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class Operator:
+class Operator(NamedTuple):
     """One row of the language.
 
     `accepts` is what its operand may be. `family` tells an index how to answer it, with `compare`
@@ -229,7 +227,7 @@ def _regex(*, ours: bool) -> tuple[Operator, Operator]:
         "$regex", "pattern", "regex", has_match, "matches this regular expression", ours=ours
     )
     says = "does not match this regular expression, or is absent"
-    return matches, replace(matches, name="$not_regex", says=says, negated=True)
+    return matches, matches._replace(name="$not_regex", says=says, negated=True)
 
 
 # On strings: those of metadata, and documents.
@@ -302,4 +300,4 @@ _OPPOSITES = {**_POSITIVE, **{positive: name for name, positive in _POSITIVE.ite
 
 def opposite(row: Operator) -> Operator:
     """The operator that matches every record that this one does not."""
-    return replace(row, name=_OPPOSITES.get(row.name, row.name), negated=not row.negated)
+    return row._replace(name=_OPPOSITES.get(row.name, row.name), negated=not row.negated)

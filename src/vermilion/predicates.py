@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, ClassVar
 
 from vermilion.errors import ArgumentTypeError, ArgumentValueError, InvalidArgumentError
@@ -17,7 +18,8 @@ from vermilion.types import TYPE_KEY
 from vermilion.where import DOCUMENT
 
 Form = dict[str, Any]
-Scalar = str | int | float | bool
+# What a list may hold, and a filter look for in it.
+Scalar = str | int | float | bool | date
 
 # Deeper expressions are refused: reading them recurses, and nobody writes these by hand.
 MAX_DEPTH = 100
@@ -323,9 +325,10 @@ def _check_pattern(operator: str, operand: object) -> None:
 
 
 def _check_element(operator: str, key: str, operand: object) -> None:
-    if not isinstance(operand, Scalar):
+    # A date that has travelled is a tagged dict, which the parser of filters reads.
+    if not isinstance(operand, Scalar) and not (isinstance(operand, dict) and TYPE_KEY in operand):
         raise ArgumentTypeError(
-            f"{operator} requires a str, int, float, or bool, got {type_name(operand)}"
+            f"{operator} requires a str, int, float, bool, or date, got {type_name(operand)}"
         )
     if key == DOCUMENT and not isinstance(operand, str):
         raise ArgumentTypeError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,7 @@ class Batch:
         return None if self.vectors is None else self.vectors.shape[1]
 
 
-@dataclass(frozen=True)
-class Columns:
+class Columns(NamedTuple):
     """The caller's checked columns, before anything is embedded."""
 
     ids: list[str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -127,11 +126,12 @@ class _Work:
 
     def _draft(self) -> CollectionInfo:
         """Where vectors are staged: found again by the collection's id and the function."""
+        from hashlib import sha256  # loads OpenSSL
+
         maker = maker_of(self._form)
         told = f"{self._info.id} {maker}"
-        name = (
-            f"{self._info.name[:450]}.reembedding-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
-        )
+        stamp = sha256(told.encode()).hexdigest()[:16]
+        name = f"{self._info.name[:450]}.reembedding-{stamp}"
         place = (name, self._info.tenant, self._info.database)
         if maker is None:  # without a name one function cannot be told from another
             with suppress(NotFoundError):

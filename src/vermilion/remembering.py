@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from vermilion.engine import EVERYTHING, CollectionInfo, Column, Engine
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.records import Batch, check_count
 from vermilion.searching import naming
-from vermilion.types import (
-    DEFAULT_DATABASE,
-    DEFAULT_TENANT,
-    Call,
-    DataLoader,
-    Difference,
-    Records,
-    WriteResult,
-)
+from vermilion.times import instant
+from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, DataLoader, Records, WriteResult
+
+if TYPE_CHECKING:
+    from vermilion.reports import Call, Difference
+
+    Moment = datetime | str | timedelta | Call
 
 ALL: tuple[Column, ...] = ("vectors", "documents", "uris", "metadatas")
 PAGE = 1000
-
-Moment = datetime | str | timedelta | Call
 
 
 class Remembering:
@@ -84,6 +78,8 @@ class Remembering:
         What it inserted is deleted, what it changed or deleted is as it was before, in its old
         place. Raises ConflictError, and changes nothing, when any of it is not as the call left it.
         """
+        from vermilion.reports import Call
+
         with naming("undo"):
             id = call.id if isinstance(call, Call) else check_count("call", call)
         return self._engine().undo(self._info.address, id)
@@ -93,6 +89,9 @@ class _Shelf:
     """A directory of its own for records of the past, removed when nobody holds it any more."""
 
     def __init__(self) -> None:
+        import shutil  # as in local/drafts.py
+        import tempfile
+
         self._path = Path(tempfile.mkdtemp(prefix="vermilion-"))
         weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
         self._opened: Engine | None = None
@@ -135,19 +134,14 @@ class _Shelf:
 
 def as_moment(time: object) -> datetime:
     """A time that a caller gives, with its zone."""
+    from vermilion.reports import Call
+
     if isinstance(time, Call):
         return time.made
     if isinstance(time, timedelta):
         return datetime.now(UTC) - time
-    if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time)
-        except ValueError:
-            raise ArgumentValueError(
-                f"Expected a time such as 2026-11-23T10:30, got {time!r}"
-            ) from None
-    if not isinstance(time, datetime):
+    if not isinstance(time, str | datetime):
         raise ArgumentTypeError(
             f"Expected a datetime, a text, a timedelta or a call of history, got {time!r}"
         )
-    return time.astimezone(UTC)
+    return instant(time)

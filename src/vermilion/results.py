@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +71,7 @@ def query_result(hits: list[Hits], include: list[Any], embedder: Embedder) -> Qu
     return QueryResult(columns)
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(NamedTuple):
     """Which of the nearest are told: from the offset on, and none that is too far."""
 
     offset: int = 0

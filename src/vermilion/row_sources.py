@@ -7,9 +7,8 @@ its beginning, and never held as a whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,7 @@ FIELDS = ("id", "document", "embedding", "uri", "metadata")
 Cells = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row of a source, whose number counts from 0. What it does not have is None."""
 
     number: int
@@ -42,7 +40,7 @@ class Row:
     embedding: Any = None
     uri: Any = None
     metadata: dict[str, Any] | None = None
-    made: bool = field(default=False)  # whether the id was made here
+    made: bool = False  # whether the id was made here
 
 
 # ── sources ──────────────────────────────────────────────────────────────────────────────────────
@@ -155,7 +153,7 @@ def with_ids(rows: Iterable[Row], make_ids: MakeIds | None) -> Iterator[Row]:
     """The rows, each with an id."""
     for row in rows:
         if row.id is None and make_ids is not None:
-            yield replace(row, id=_made(row, make_ids), made=True)
+            yield row._replace(id=_made(row, make_ids), made=True)
         elif row.id is None:
             raise ArgumentValueError(
                 f"Row {row.number}, column 'id': Expected an id, got none: give one, or have "
@@ -166,7 +164,7 @@ def with_ids(rows: Iterable[Row], make_ids: MakeIds | None) -> Iterator[Row]:
 
 
 def _made(row: Row, how: MakeIds) -> str:
-    columns, _ = checked([replace(row, id="any")])
+    columns, _ = checked([row._replace(id="any")])
     cells = (columns.documents, columns.uris, columns.vectors)
     return made_id(how, *(None if cell is None else cell[0] for cell in cells))  # type: ignore[arg-type]  # each is of its column
 

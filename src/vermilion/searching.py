@@ -24,10 +24,11 @@ from vermilion.records import (
 )
 from vermilion.results import Cut, query_result, reported
 from vermilion.sparse_embedder import SparseEmbedder
-from vermilion.types import Facet, Include, Mode, ReadLevel, Summary
+from vermilion.types import Include, Mode, ReadLevel
 from vermilion.where import ascending, parse
 
 if TYPE_CHECKING:
+    from vermilion.reports import Facet, Summary
     from vermilion.search import Search
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -286,6 +285,8 @@ def _credentials(settings: Settings) -> dict[str, str]:
 
 
 def _basic(secret: str) -> dict[str, str]:
+    import base64  # few clients need it
+
     return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
 
 

@@ -73,7 +73,7 @@ LEGACY_ERROR = (
     "EphemeralClient() instead"
 )
 
-_BYTES = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?I?B?)", re.IGNORECASE)
+_BYTES = r"(?i)(\d+(?:\.\d+)?) ?([KMGT]?I?B?)"
 _UNITS = {
     f"{prefix}{infix}{suffix}": base**power
     for power, prefix in enumerate(["", "K", "M", "G", "T"])
@@ -155,7 +155,7 @@ def parse_bytes(limit: object) -> int:
     >>> parse_bytes("512MB"), parse_bytes("1.5 GiB"), parse_bytes(1000)
     (512000000, 1610612736, 1000)
     """
-    found = _BYTES.fullmatch(limit.strip()) if isinstance(limit, str) else None
+    found = re.fullmatch(_BYTES, limit.strip()) if isinstance(limit, str) else None
     if found is not None:
         limit = int(float(found[1]) * _UNITS[found[2].upper()])
     if isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 from uuid import uuid4
 
 from vermilion import forks
@@ -21,10 +22,12 @@ from vermilion.types import Durability
 IN_MEMORY = "ephemeral"
 
 
-@dataclass
 class _Shared:
-    engine: Engine
-    leases: int = 0
+    """An engine, and how many hold it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.leases = 0
 
 
 # Re-entrant: a client that is collected while another one is opened is released by the same thread.
@@ -54,6 +57,27 @@ class Lease:
         """Gives the engine back; doing so twice is fine."""
         self._engine = None
         self._give_back()
+
+
+class Leasing:
+    """What has a lease: `close` gives it back, and so does the end of a `with`."""
+
+    _lease: Lease
+
+    def close(self) -> None:
+        """Releases the database; this client and its collections cannot be used afterwards."""
+        self._lease.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def lease_memory() -> Lease:

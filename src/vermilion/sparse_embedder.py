@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from vermilion.embeddings.lookup import config_to_sparse_embedding_function
@@ -74,7 +73,7 @@ class SparseEmbedder:
             {**(metadata or {}), key: vectors[row]} if row in vectors else metadata
             for row, metadata in enumerate(metadatas)
         ]
-        return replace(columns, metadatas=filled)
+        return columns._replace(metadatas=filled)
 
     def _function(self, key: str) -> Any:
         if key not in self._built:

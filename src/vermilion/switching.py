@@ -6,7 +6,6 @@ so that whoever switches sees which documents have changed since.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,8 +23,10 @@ def source_stamp(document: str | None, uri: str | None) -> str:
     >>> source_stamp("a", None) == source_stamp("a", "b") != source_stamp(None, "a")
     True
     """
+    from hashlib import sha256  # loads OpenSSL
+
     source = f"uri {uri}" if document is None else f"document {document}"
-    return hashlib.sha256(source.encode()).hexdigest()
+    return sha256(source.encode()).hexdigest()
 
 
 def maker_of(form: Mapping[str, Any] | None) -> str | None:

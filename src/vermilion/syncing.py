@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ _CELLS: tuple[Column, ...] = ("documents", "uris", "metadatas")
 _VECTORS: tuple[Column, ...] = ("vectors",)
 
 
-@dataclass(frozen=True)
-class _Plan:
+class _Plan(NamedTuple):
     """What is to be done with one chunk of rows."""
 
     new: list[Row]
@@ -117,8 +116,8 @@ class Syncing:
             vectors = {record.id: record.embedding for record in as_records(found)}
         rows = list(plan.new)
         for row, record in plan.changed:
-            row = replace(row, metadata=self._told_metadata(row, record))
-            rows.append(replace(row, embedding=vectors[row.id]) if row.id in vectors else row)
+            row = row._replace(metadata=self._told_metadata(row, record))
+            rows.append(row._replace(embedding=vectors[row.id]) if row.id in vectors else row)
         if rows:
             batch = replace(self._row_batch(rows), clear=_emptied(plan.changed))
             self._engine().upsert(self._info.address, batch)

@@ -28,7 +28,7 @@ _READERS: dict[str, Callable[[str], date]] = {
     "datetime": datetime.fromisoformat,
 }
 TIME_TAGS = tuple(_READERS)
-_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?")
+_ISO = r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?"
 
 
 def time_kind(value: date) -> TimeKind:
@@ -81,7 +81,7 @@ def read_time(text: str) -> date | None:
     >>> read_time("2024-02-30"), read_time("2024"), read_time("2024-02-29T12:00")
     (None, None, datetime.datetime(2024, 2, 29, 12, 0))
     """
-    if not _ISO.fullmatch(text):
+    if not re.fullmatch(_ISO, text):
         return None
     try:
         if len(text) == len("2024-02-29"):
@@ -89,6 +89,21 @@ def read_time(text: str) -> date | None:
         return plain_time(datetime.fromisoformat(text))
     except ValueError:
         return None
+
+
+def instant(time: str | datetime, expected: str = "a time") -> datetime:
+    """The moment, in UTC, that a caller names by a text or a datetime.
+
+    One without a zone is of this machine's. `expected` says in the error what a text should be.
+    """
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError:
+            raise ArgumentValueError(
+                f"Expected {expected} such as 2026-11-23T10:30, got {time!r}"
+            ) from None
+    return time.astimezone(UTC)
 
 
 # ── written down ─────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 from uuid import UUID
@@ -160,33 +160,6 @@ class Order(NamedTuple):
     descending: bool = False
 
 
-@dataclass(frozen=True)
-class Facet:
-    """A value of a metadata field, and how many records have it."""
-
-    value: str | int | float | bool | date
-    count: int
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The numbers that a field has in one group of records, of those that have one.
-
-    `value` is what the group has in common, or None for the records without it.
-    """
-
-    value: str | int | float | bool | date | None
-    count: int
-    min: int | float
-    max: int | float
-    sum: int | float
-
-    @property
-    def avg(self) -> float:
-        """The mean."""
-        return self.sum / self.count
-
-
 # What `add` does with a row whose id exists.
 OnConflict = Literal["skip", "error", "update"]
 
@@ -234,8 +207,7 @@ class Database:
     tenant: str
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """Where a collection lives: every operation on records carries it."""
 
     tenant: str
@@ -281,40 +253,6 @@ class WriteResult:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Something in the directory that is not as it should be.
-
-    `collection` is the id of the collection, or None for the catalogue and the directory itself.
-    `kind` is "file", "counter", "record", "vector", "id", "log" or "index"; `repairable` tells
-    whether it goes away by itself: index files are made again from the records.
-    """
-
-    collection: UUID | None
-    name: str | None
-    kind: str
-    detail: str
-    repairable: bool = False
-
-
-@dataclass(frozen=True)
-class Stats:
-    """What a collection holds, and what it takes on the disk.
-
-    `live_bytes` is about what its records would take in a new file, `reclaimable_bytes` what
-    `compact` can give back. `tail_rows` have changed since the segments were built.
-    """
-
-    rows: int = 0
-    tail_rows: int = 0
-    segments: int = 0
-    records_bytes: int = 0
-    wal_bytes: int = 0
-    index_bytes: int = 0
-    live_bytes: int = 0
-    reclaimable_bytes: int = 0
-
-
-@dataclass(frozen=True)
 class Records:
     """Rows of a collection in aligned columns; a column that was not asked for is None.
 
@@ -331,8 +269,7 @@ class Records:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(NamedTuple):
     """Some records in the order of insertion, and after which key the next page begins.
 
     `next` is None on the last page.
@@ -353,8 +290,7 @@ class Record:
     uri: str | None = None
 
 
-@dataclass(frozen=True)
-class Effort:
+class Effort(NamedTuple):
     """How sure a search has to be.
 
     `exact`: every selected record is measured. Otherwise `recall`, between 0 and 1, is the share of
@@ -368,8 +304,7 @@ class Effort:
 USUAL = Effort()
 
 
-@dataclass(frozen=True)
-class Course:
+class Course(NamedTuple):
     """How one query went.
 
     `plan` is "exact" where every selected record was measured, "codes" where codes suggested the
@@ -384,81 +319,14 @@ class Course:
     error: float = 0.0
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """What a query did: how many records there are and were selected, and where the time went.
-
-    `graph` tells whether large segments have one, and if not, why. `filter` tells what was kept of
-    it from earlier queries: "evaluated" when nothing was, "known" when it was known which records
-    it lets through, which may also be "kept apart" from the others.
-    """
-
-    records: int
-    selected: int
-    in_segments: int
-    in_tail: int
-    courses: list[Course]
-    milliseconds: dict[str, float]
-    graph: str = ""
-    filter: str = ""
-
-
-@dataclass(frozen=True)
-class WhyNot:
-    """Why a record is not in an answer.
-
-    `reason`: "unknown id", "not among the ids", "filter" (`failing` names the conditions),
-    "farther" (`distance` against that of the last answer, `rank` from 0), "missed" (near enough,
-    and the index did not find it), or "found".
-    """
-
-    reason: str
-    failing: list[str] = field(default_factory=list)
-    distance: float | None = None
-    last_distance: float | None = None
-    rank: int | None = None
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call that wrote to a collection which keeps its history: its number, when, and how much."""
-
-    id: int
-    made: datetime
-    inserted: int
-    updated: int
-    deleted: int
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The ids of records that came, changed and went between two times."""
-
-    added: list[str]
-    updated: list[str]
-    deleted: list[str]
-
-
-@dataclass(frozen=True)
-class IndexingStatus:
-    """How much of a collection is in sealed indexes; what is not is searched exactly."""
-
-    num_indexed_ops: int
-    num_unindexed_ops: int
-    total_ops: int
-    op_indexing_progress: float
-
-
-@dataclass(frozen=True)
-class Hits:
+class Hits(NamedTuple):
     """The answer to one query vector: rows, nearest first, and a float32 distance for each."""
 
     records: Records
     distances: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Ranked:
+class Ranked(NamedTuple):
     """The answer to one search: rows, best first, and a float32 score for each."""
 
     records: Records

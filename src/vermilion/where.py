@@ -11,9 +11,9 @@ An error names the place: "where.$and[1].year.$between: Expected two values, got
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from vermilion.errors import ArgumentValueError
 from vermilion.operands import ACCEPTS, Place, no_text, ordered, scalar, show
@@ -51,8 +51,7 @@ MAX_DEPTH = 100
 # ── the tree ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """One field, one operator, one operand."""
 
     field: str
@@ -111,7 +110,7 @@ def _all(parts: tuple[Filter, ...]) -> Filter:
 def negation(filter: Filter) -> Filter:
     """What matches every record that the filter does not."""
     if isinstance(filter, Condition):
-        return replace(filter, operator=opposite(filter.operator))
+        return filter._replace(operator=opposite(filter.operator))
     joined = Or if isinstance(filter, And) else And
     return joined(tuple(negation(part) for part in filter.parts))
 
@@ -278,11 +277,11 @@ def _unknown(field: str, name: object, place: Place) -> ArgumentValueError:
             f"Expected where document operator to be one of {allowed}, got {show(name)}"
         )
     few = {DOCUMENT: DOCUMENT_OPERATORS, ID: ID_OPERATORS}.get(field)
-    if few is not None and name in {**OPERATORS, **SHORTHANDS}:
+    if few is not None and name in (*OPERATORS, *SHORTHANDS):
         return place.error(
             f"Cannot filter using metadata key {field!r} with {name}: it takes {', '.join(few)}"
         )
-    told = ", ".join(few or {**OPERATORS, **SHORTHANDS})
+    told = ", ".join(few or (*OPERATORS, *SHORTHANDS))
     return place.error(f"Expected where operator to be one of {told}, got {show(name)}")
 
 

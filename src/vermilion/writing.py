@@ -234,7 +234,7 @@ def _with_ids(
     made = [made_id(how, *row) for row in rows]
     if on_conflict == "error":
         id_column(made)
-    return _one_each(replace(columns, ids=made), last=on_conflict == "update"), made
+    return _one_each(columns._replace(ids=made), last=on_conflict == "update"), made
 
 
 def _one_each(columns: Columns, *, last: bool) -> Columns:

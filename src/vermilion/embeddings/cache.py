@@ -7,18 +7,15 @@ so the file holds no text. Any number of processes may share one.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -26,9 +23,8 @@ from numpy.typing import NDArray
 
 from vermilion.embeddings.base import LEGACY, stored_form
 from vermilion.errors import ArgumentTypeError, StorageError
+from vermilion.logs import log
 from vermilion.places import user_caches
-
-log = logging.getLogger("vermilion")
 
 Matrix = NDArray[np.float32]
 Purpose = Literal["document", "query"]
@@ -50,8 +46,7 @@ create index if not exists by_use on vectors (used);
 """
 
 
-@dataclass(frozen=True)
-class Lookup:
+class Lookup(NamedTuple):
     """Texts that were looked for: what was found, and by its hash what has to be made.
 
     Each text is there once, however often it stands in `hashes`.
@@ -80,7 +75,7 @@ class EmbeddingCache:
         maker = _maker(function, purpose)
         if maker is None:
             return None
-        hashes = [hashlib.sha256(text.encode()).digest() for text in texts]
+        hashes = [_hash(text) for text in texts]
         found = self._look_up(maker, set(hashes))
         missing = {key: text for key, text in zip(hashes, texts, strict=True) if key not in found}
         return Lookup(maker, hashes, found, missing)
@@ -172,7 +167,7 @@ class EmbeddingCache:
             try:
                 action(self._open(apsw))
             except (apsw.Error, OSError) as error:
-                log.warning("embedding cache %s is left aside: %s", self._path, error)
+                log().warning("embedding cache %s is left aside: %s", self._path, error)
                 if isinstance(error, apsw.CorruptError | apsw.NotADBError):
                     self._remove()
 
@@ -201,7 +196,13 @@ def _maker(function: Any, purpose: Purpose) -> bytes | None:
     if form == LEGACY:
         return None
     told = json.dumps([form["name"], form["config"], purpose], sort_keys=True)
-    return hashlib.sha256(told.encode()).digest()
+    return _hash(told)
+
+
+def _hash(text: str) -> bytes:
+    from hashlib import sha256  # loads OpenSSL
+
+    return sha256(text.encode()).digest()
 
 
 def open_cache(place: object) -> EmbeddingCache | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from vermilion.embeddings.base import EmbeddingFunction, register_builtin
-from vermilion.embeddings.minilm import shared
 from vermilion.errors import ArgumentValueError
 from vermilion.types import Documents, Embeddings, Space
 
@@ -21,7 +20,7 @@ class DefaultEmbeddingFunction(EmbeddingFunction[Documents]):
 
     def __call__(self, input: Documents) -> Embeddings:
         """Returns one vector per text."""
-        return list(shared().encode(input)) if input else []
+        return _encoded(input)
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other)
@@ -65,7 +64,7 @@ class ONNXMiniLM_L6_V2(EmbeddingFunction[Documents]):
 
     def __call__(self, input: Documents) -> Embeddings:
         """Returns one vector per text."""
-        return list(shared().encode(input)) if input else []
+        return _encoded(input)
 
     @staticmethod
     def name() -> str:
@@ -93,3 +92,9 @@ class ONNXMiniLM_L6_V2(EmbeddingFunction[Documents]):
     def max_tokens(self) -> int:
         """Returns how many tokens of a text count."""
         return MAX_TOKENS
+
+
+def _encoded(texts: Documents) -> Embeddings:
+    from vermilion.embeddings.minilm import shared  # programs with other models need none of it
+
+    return list(shared().encode(texts)) if texts else []

@@ -6,7 +6,6 @@ distribution offers its classes by an entry point of the group "vermilion.embedd
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,10 @@ from vermilion.embeddings.sparse import (
     sparse_known_embedding_functions,
 )
 from vermilion.errors import ArgumentValueError
+from vermilion.logs import log
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
-
-log = logging.getLogger("vermilion")
 
 GROUP = "vermilion.embeddings"
 
@@ -99,4 +97,6 @@ def _register(point: EntryPoint) -> None:
         sparse = SparseEmbeddingFunction in getattr(kind, "__mro__", ())
         (register_sparse_embedding_function if sparse else register_embedding_function)(kind)
     except Exception as error:  # whatever the other distribution does
-        log.warning("embedding function %s (%s) cannot be used: %r", point.name, point.value, error)
+        log().warning(
+            "embedding function %s (%s) cannot be used: %r", point.name, point.value, error
+        )

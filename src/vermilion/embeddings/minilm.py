@@ -4,7 +4,6 @@ A batch of token ids goes through one of two networks that share one file of wei
 always there, or onnxruntime. minilm_data/NOTICE.md says where the weights come from.
 """
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -26,6 +25,7 @@ from vermilion.embeddings.minilm_networks import (
 from vermilion.embeddings.wordpiece import WordPiece, read_vocabulary
 from vermilion.errors import ArgumentValueError, DamagedError, VermilionError
 from vermilion.forks import Lock
+from vermilion.logs import log
 
 Runtime = Literal["auto", "numpy", "onnx"]
 
@@ -40,7 +40,6 @@ _TOKENS_AT_ONCE = 512
 KNOWN_TOKENS = [101, 1037, 2712, 4111, 102]
 KNOWN_START = [-0.0159, 0.0571, 0.0129, 0.0423, -0.0535, -0.0164, 0.0473, -0.0280]
 EXACT, ROUGH = 0.001, 0.02
-_LOG = logging.getLogger(__name__)
 
 
 class MiniLM:
@@ -134,7 +133,7 @@ class _Elsewhere:
         network = self._graph(sources.chroma_graph(), EXACT)
         for path in sources.eight_bit_graphs():
             if network is None and (network := self._graph(path, ROUGH)) is not None:
-                _LOG.warning("the default embedding model has 8 bits a weight: %s", path)
+                log().warning("the default embedding model has 8 bits a weight: %s", path)
         network = network or self._downloaded()
         if network is None:
             raise sources.nowhere(self._tried)
@@ -143,7 +142,7 @@ class _Elsewhere:
     def _is_there(self, path: Path) -> bool:
         there = path.is_file()
         if there:
-            _LOG.info("the default embedding model is taken from %s", path)
+            log().info("the default embedding model is taken from %s", path)
         else:
             self._tried[str(path)] = "is not there"
         return there
@@ -171,7 +170,7 @@ class _Elsewhere:
         if self._onnxruntime is None:
             return None
         try:
-            _LOG.warning("the default embedding model is downloaded from %s", sources.ARCHIVE)
+            log().warning("the default embedding model is downloaded from %s", sources.ARCHIVE)
             return self._graph(sources.download(), EXACT)
         except VermilionError as error:
             self._tried[sources.ARCHIVE] = str(error)
@@ -186,8 +185,8 @@ def _import_onnxruntime() -> ModuleType | None:
     try:
         import onnxruntime
     except ImportError:
-        _LOG.debug("the default embedding model runs on numpy")
+        log().debug("the default embedding model runs on numpy")
         return None
-    _LOG.debug("the default embedding model runs on onnxruntime %s", onnxruntime.__version__)
+    log().debug("the default embedding model runs on onnxruntime %s", onnxruntime.__version__)
     module: ModuleType = onnxruntime
     return module

@@ -42,6 +42,7 @@ from vermilion.local.pieces import Kept, Pieces
 from vermilion.local.segment import FOLDER
 from vermilion.local.sqlite import sync_directory, translated
 from vermilion.local.store import RECORDS
+from vermilion.times import instant
 from vermilion.version import __version__
 
 FORMAT = 1
@@ -202,22 +203,11 @@ def _chosen(names: Sequence[str], at: str | datetime | None) -> str:
         return names[-1]
     if isinstance(at, str) and f"{at}.json" in names:
         return f"{at}.json"
-    moment = _moment(at)
+    moment = instant(at, "the name of a point or a time")
     before = [name for name in names if _made(name) <= moment]
     if not before:
         raise NotFoundError(f"The oldest point is {Path(names[0]).stem}, which is after {at}")
     return before[-1]
-
-
-def _moment(at: str | datetime) -> datetime:
-    if isinstance(at, str):
-        try:
-            at = datetime.fromisoformat(at)
-        except ValueError:
-            raise ArgumentValueError(
-                f"Expected the name of a point or a time such as 2026-11-23T10:30, got {at!r}"
-            ) from None
-    return at.astimezone(UTC)  # one without a zone is of this machine's
 
 
 def _made(name: str) -> datetime:

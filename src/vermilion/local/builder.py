@@ -8,14 +8,12 @@ it is done, and if it never is, answers come from the records themselves.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +28,8 @@ from vermilion.local.lock import try_lock
 from vermilion.local.segment import FOLDER, Segment, build_segment
 from vermilion.local.snapshot import Keys, SegmentRow, Snapshot
 from vermilion.local.store import RECORDS, Store
+from vermilion.logs import log
 from vermilion.types import Space
-
-log = logging.getLogger("vermilion")
 
 LOCK = "builder.lock"
 # A longer tail is sealed. Scanning this many vectors of 384 dimensions takes 0.2 ms.
@@ -96,7 +93,7 @@ class Builder:
             else:
                 _run_process([python, "-m", *self._command()])
         except (OSError, VermilionError) as error:
-            log.warning("the index builder stopped: %s", error)
+            log().warning("the index builder stopped: %s", error)
         if self._afterwards is not None:
             self._afterwards()
 
@@ -140,8 +137,7 @@ def _run_process(command: list[str]) -> None:
 # ── building ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What to build: the keys of the new segment, and the segments that stay beside it.
 
     `whole` are segments without a dead row that go into the new one.
@@ -149,7 +145,7 @@ class Plan:
 
     keys: Keys
     stay: list[SegmentRow]
-    whole: list[Segment] = field(default_factory=list)
+    whole: list[Segment]
 
 
 def build(folder: Path, space: Space) -> None:
@@ -191,7 +187,7 @@ def _built(indexes: Path, space: Space, snapshot: Snapshot, plan: Plan) -> str |
     try:
         return build_segment(indexes, space, snapshot, plan.keys, plan.whole)
     except CacheDamaged as damage:  # since it was checked
-        log.warning("index file is made again: %s", damage)
+        log().warning("index file is made again: %s", damage)
         return build_segment(indexes, space, snapshot, plan.keys)
 
 
@@ -199,11 +195,11 @@ def _plan(snapshot: Snapshot, indexes: Path) -> Plan | None:
     """What is due, seen from this snapshot, or None."""
     touched = snapshot.touched_since(snapshot.head.sealed)
     if touched is None:
-        return Plan(snapshot.all_keys(), [])
+        return Plan(snapshot.all_keys(), [], [])
     current = [_refreshed(row, indexes, touched.keys) for row in snapshot.segments()]
     whole = [pair for pair in current if pair is not None]
     if len(whole) < len(current):
-        return Plan(snapshot.all_keys(), [])
+        return Plan(snapshot.all_keys(), [], [])
     tail = snapshot.present(touched.keys)
     # Deleted records count: else the log since the segments, and what is read of it, would grow.
     due = max(len(tail), snapshot.head.tail) >= TAIL_ROWS
@@ -225,7 +221,7 @@ def _refreshed(
     try:
         segment = Segment(indexes, row.name).check()
     except CacheDamaged as damage:
-        log.warning("index file is made again: %s", damage)
+        log().warning("index file is made again: %s", damage)
         return None
     dead = row.dead | np.isin(segment.keys, touched, assume_unique=True)
     return segment, SegmentRow(row.name, dead)
@@ -263,17 +259,22 @@ def _worth_joining(segments: Pairs) -> bool:
     return sum(alive) - alive[largest] >= share * alive[largest]
 
 
-def main() -> int:
-    """The process: FOLDER SPACE."""
-    folder, space = sys.argv[1:]
+def in_background(work: Callable[[], object]) -> int:
+    """Does the work of a process behind all others; returns the status that it ends with."""
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     try:
-        build(Path(folder), cast(Space, space))
+        work()
     except (VermilionError, OSError) as error:  # OSError: no room for the files
-        log.warning("the index builder stopped: %s", error)
+        log().warning("the index builder stopped: %s", error)
         return 1
     return 0
+
+
+def main() -> int:
+    """The process: FOLDER SPACE."""
+    folder, space = sys.argv[1:]
+    return in_background(lambda: build(Path(folder), cast(Space, space)))
 
 
 if __name__ == "__main__":

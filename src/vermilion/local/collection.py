@@ -20,7 +20,7 @@ from vermilion.configuration import Configuration, Hnsw
 from vermilion.engine import Column, Selection
 from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
 from vermilion.gathering import Gathering, Question
-from vermilion.local import bulk, compactor, explain, planner, values
+from vermilion.local import bulk, compactor, planner, values
 from vermilion.local.builder import TAIL_ROWS, Builder
 from vermilion.local.eraser import erasing
 from vermilion.local.grapher import Grapher
@@ -34,26 +34,11 @@ from vermilion.local.snapshot import Head, Keys, no_records
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
 from vermilion.records import Batch
-from vermilion.types import (
-    USUAL,
-    Course,
-    Effort,
-    Explanation,
-    Facet,
-    Hits,
-    IndexingStatus,
-    Order,
-    Page,
-    Ranked,
-    Records,
-    Stats,
-    Summary,
-    WhyNot,
-    WriteResult,
-)
+from vermilion.types import USUAL, Course, Effort, Hits, Order, Page, Ranked, Records, WriteResult
 
 if TYPE_CHECKING:  # forty classes, of which a first query needs none
     from vermilion.local.checker import Finding
+    from vermilion.reports import Explanation, Facet, IndexingStatus, Stats, Summary, WhyNot
     from vermilion.schema_rules import Rules
     from vermilion.search import Search
 
@@ -230,7 +215,7 @@ class LocalCollection(Lasting, Making):
             return no_records(columns)
         store, indexer = opened
         if order_by:
-            needs = replace(planner.needs(selection), columns=True)
+            needs = planner.needs(selection)._replace(columns=True)
             stop = None if limit is None else (offset or 0) + limit
             with indexer.reading(needs) as moment:
                 allowed = planner.select(moment, selection)
@@ -266,7 +251,7 @@ class LocalCollection(Lasting, Making):
         opened = self._open()
         if opened is None:
             return [[] for _ in keys]
-        with opened[1].reading(replace(planner.needs(selection), columns=True)) as moment:
+        with opened[1].reading(planner.needs(selection)._replace(columns=True)) as moment:
             allowed = planner.select(moment, selection)
             return [values.facets(moment, allowed, key) for key in keys]
 
@@ -276,7 +261,7 @@ class LocalCollection(Lasting, Making):
         opened = self._open()
         if opened is None:
             return []
-        with opened[1].reading(replace(planner.needs(selection), columns=True)) as moment:
+        with opened[1].reading(planner.needs(selection)._replace(columns=True)) as moment:
             return values.summaries(moment, planner.select(moment, selection), key, by)
 
     def query(
@@ -301,7 +286,7 @@ class LocalCollection(Lasting, Making):
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
         with opened[1].reading(planner.needs(selection, vectors=len(vectors))) as moment:
             self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
-            if self._grapher is not None and explain.lacks_graph(moment):
+            if self._grapher is not None and moment.lacks_graph:
                 self._grapher.start_if_due()
             wish = self._wish(question.k, question.effort)
             return planner.query(moment, wish, vectors, selection, columns)
@@ -330,6 +315,9 @@ class LocalCollection(Lasting, Making):
         self, vectors: NDArray[np.float32], k: int, selection: Selection, effort: Effort
     ) -> Explanation:
         """See Engine.explain."""
+        from vermilion.local import explain  # few programs ask
+        from vermilion.reports import Explanation
+
         selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
@@ -341,6 +329,9 @@ class LocalCollection(Lasting, Making):
         self, id: str, vector: NDArray[np.float32], k: int, selection: Selection, effort: Effort
     ) -> WhyNot:
         """See Engine.why_not."""
+        from vermilion.local import explain  # as above
+        from vermilion.reports import WhyNot
+
         selection = self._allowed(selection)
         opened = self._open()
         if opened is None:
@@ -358,6 +349,8 @@ class LocalCollection(Lasting, Making):
 
     def indexing_status(self) -> IndexingStatus:
         """See Engine.indexing_status."""
+        from vermilion.reports import IndexingStatus
+
         opened = self._open()
         rows = tail = 0
         if opened is not None:
@@ -430,6 +423,8 @@ class LocalCollection(Lasting, Making):
 
     def stats(self) -> Stats:
         """See Engine.stats."""
+        from vermilion.reports import Stats
+
         opened = self._open()
         return Stats() if opened is None else compactor.stats(opened[0], self._folder)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 
@@ -17,7 +17,9 @@ from vermilion.local.history import untold
 from vermilion.local.segment import FOLDER
 from vermilion.local.snapshot import Snapshot
 from vermilion.local.store import RECORDS, Store
-from vermilion.types import Stats
+
+if TYPE_CHECKING:
+    from vermilion.reports import Stats
 
 # A transaction takes so many rows, or so many bytes: some 5 ms with vectors of 384 dimensions.
 ROWS = 2_000
@@ -99,6 +101,8 @@ def compact_if_due(store: Store) -> None:
 
 def stats(store: Store, folder: Path | None) -> Stats:
     """What the collection holds and takes."""
+    from vermilion.reports import Stats  # few programs ask
+
     with store.reading() as snapshot:
         size, live = _pages(snapshot.connection)
         head = snapshot.head

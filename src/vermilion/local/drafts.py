@@ -57,9 +57,14 @@ def settle(draft: Path, folder: Path) -> bool:
         return True
 
 
+def ending(folder: Path, suffix: str) -> list[Path]:
+    """What lies in a folder under such names; `glob` would first compile an expression."""
+    return [folder / name for name in os.listdir(folder) if name.endswith(suffix)]
+
+
 def remove_abandoned(root: Path) -> None:
     """Removes the drafts whose makers died."""
-    for lock in root.glob(f"*{SUFFIX}{LOCK}"):
+    for lock in ending(root, f"{SUFFIX}{LOCK}"):
         with suppress(OSError), try_lock(lock) as free:
             if free:
                 remove_tree(lock.with_name(lock.name.removesuffix(LOCK)))

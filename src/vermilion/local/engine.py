@@ -32,26 +32,28 @@ from vermilion.switching import with_function
 from vermilion.types import (
     USUAL,
     Address,
-    Call,
     Database,
-    Difference,
     Durability,
     Effort,
-    Explanation,
-    Facet,
     Hits,
-    IndexingStatus,
     Order,
     Page,
     Ranked,
     Records,
-    Summary,
-    WhyNot,
     WriteResult,
 )
 from vermilion.version import __version__
 
 if TYPE_CHECKING:  # classes that few programs need
+    from vermilion.reports import (
+        Call,
+        Difference,
+        Explanation,
+        Facet,
+        IndexingStatus,
+        Summary,
+        WhyNot,
+    )
     from vermilion.search import Search
 
 # One write is one transaction, however long: the number is what clients are told, no limit here.

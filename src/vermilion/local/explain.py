@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -16,7 +15,8 @@ from vermilion.local.indexer import Moment
 from vermilion.local.matches import Matches
 from vermilion.local.search import Wish, search
 from vermilion.metadata import fields_of
-from vermilion.types import Effort, Explanation, WhyNot
+from vermilion.reports import Explanation, WhyNot
+from vermilion.types import Effort
 from vermilion.where import DOCUMENT, ID, And, Condition, Filter
 
 COLUMNS: tuple[Column, ...] = ("documents", "metadatas")
@@ -30,7 +30,7 @@ def explain(
     marks = [perf_counter()]
     matches = planner.selected(moment, selection)
     marks.append(perf_counter())
-    found = search(moment, replace(wish, audit=False), vectors, matches)
+    found = search(moment, wish._replace(audit=False), vectors, matches)
     marks.append(perf_counter())
     for one in found:
         moment.snapshot.records(moment.view.keys[one.nearest.slots], COLUMNS)
@@ -47,11 +47,6 @@ def explain(
         graph=_graph(moment, wish.effort.recall),
         filter=_filter(moment, selection, matches),
     )
-
-
-def lacks_graph(moment: Moment) -> bool:
-    """Whether a segment should have a graph, and has none that can be used."""
-    return any(segment.lacks_graph for _, segment in moment.segments)
 
 
 def _filter(moment: Moment, selection: Selection, matches: Matches) -> str:
@@ -74,7 +69,7 @@ def _graph(moment: Moment, recall: float) -> str:
         return "none: faiss is not installed (pip install 'vermilion[graph]')"
     if any(segment.leaves_graph for _, segment in moment.segments):
         return "not opened yet: the first searches of a process do without"
-    if lacks_graph(moment):
+    if moment.lacks_graph:
         return "none yet: it is built in the background"
     graphs = [segment.graph for _, segment in moment.segments if segment.graph is not None]
     if not all(one.trust(recall).serves for one in graphs):
@@ -103,8 +98,8 @@ def why_not(
 def _by_distance(
     moment: Moment, wish: Wish, vector: NDArray[np.float32], matches: Matches, slot: int
 ) -> WhyNot:
-    wish = replace(wish, audit=False)
-    everything = replace(wish, k=int(np.count_nonzero(matches.settle())), effort=Effort(exact=True))
+    wish = wish._replace(audit=False)
+    everything = wish._replace(k=int(np.count_nonzero(matches.settle())), effort=Effort(exact=True))
     order = search(moment, everything, vector[np.newaxis], matches)[0].nearest
     rank = int(np.flatnonzero(order.slots == slot)[0])
     last = min(wish.k, len(order.slots)) - 1

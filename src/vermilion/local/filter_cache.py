@@ -15,8 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +73,7 @@ class Reading(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Apart:
+class Apart(NamedTuple):
     """The records of the segments that a filter let through at one moment: vectors, or codes."""
 
     seq: int
@@ -102,21 +100,15 @@ class Apart:
             return None
         if self.scan is None:
             return self
-        return replace(self, seq=view.seq, slots=self.slots[alive], scan=self.scan.only(alive))
+        return self._replace(seq=view.seq, slots=self.slots[alive], scan=self.scan.only(alive))
 
 
-@dataclass(frozen=True)
-class Now:
+class Now(NamedTuple):
     """Which slots a filter lets through at one moment, and how many of each segment."""
 
     view: View
     possible: Mask
     counts: tuple[int, ...]
-
-    @property
-    def count(self) -> int:
-        """How many of the segments."""
-        return sum(self.counts)
 
 
 class KnownFilter:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -11,13 +10,12 @@ from uuid import UUID
 
 from vermilion.errors import DamagedError, NotFoundError, StorageError
 from vermilion.local.collection import MadeMeanwhile
-from vermilion.local.drafts import drafting, remove_abandoned, remove_tree, settle
+from vermilion.local.drafts import drafting, ending, remove_abandoned, remove_tree, settle
 from vermilion.local.sqlite import sync_directory
 from vermilion.local.store import RECORDS, Store
 from vermilion.local.transaction import Transaction
+from vermilion.logs import log
 from vermilion.types import Durability
-
-log = logging.getLogger("vermilion")
 
 # The folder of a deleted collection while its files are being removed.
 GONE = ".gone"
@@ -123,16 +121,18 @@ class Folders:
             with suppress(OSError):
                 self._lost.mkdir(exist_ok=True)
                 os.rename(self.of(id), place)
-                log.warning("the catalogue does not know collection %s: moved to %s", id, place)
+                log().warning("the catalogue does not know collection %s: moved to %s", id, place)
 
     def finish_removals(self, deleted: set[UUID]) -> None:
         """Removes for good what processes that died, or were in the way, have left of these."""
         for id in deleted & self.ids():
             self.remove(id)
-        for gone in self._root.glob(f"*{GONE}"):
+        left = ending(self._root, GONE)
+        for gone in left:
             _drop(gone)
             _remove_files(gone)
-        sync_directory(self._root)
+        if deleted or left:  # or somebody else removed the last of these, and died
+            sync_directory(self._root)
 
 
 def _settled(draft: Path, folder: Path) -> None:

@@ -8,11 +8,8 @@ the builder's lock only while it puts a finished graph beside its segment.
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 import time
-from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.configuration import Hnsw
-from vermilion.errors import VermilionError
 from vermilion.local.blocks import Blocks, CacheDamaged, write_blocks
 from vermilion.local.builder import LOCK as BUILDER_LOCK
-from vermilion.local.builder import NICENESS, Builder
+from vermilion.local.builder import Builder, in_background
 from vermilion.local.index import graph
 from vermilion.local.index.base import Slots
 from vermilion.local.index.graph import GraphBuilding, Recipe
@@ -31,9 +27,8 @@ from vermilion.local.lock import FileLock, try_lock
 from vermilion.local.segment import FOLDER, Segment, graph_path
 from vermilion.local.snapshot import Keys, SegmentRow
 from vermilion.local.store import RECORDS, Store
+from vermilion.logs import log
 from vermilion.types import Space, pages
-
-log = logging.getLogger("vermilion")
 
 LOCK = "grapher.lock"
 # Rows that are read and inserted at a time; between them it looks whether its segment still counts.
@@ -82,10 +77,10 @@ class Grapher(Builder):
 
     def _build(self) -> None:
         # One thread: a process that another program has started may fork, and OpenMP must not.
-        build_graphs(self._folder, self._space, replace(self._recipe, threads=1))
+        build_graphs(self._folder, self._space, self._recipe._replace(threads=1))
 
     def _command(self) -> list[str]:
-        numbers = map(str, astuple(self._recipe))
+        numbers = map(str, self._recipe)
         return [__name__, str(self._folder), self._space, *numbers]
 
 
@@ -134,7 +129,7 @@ def _serves(indexes: Path, row: SegmentRow, recipe: Recipe) -> bool:
         made = Recipe(values["max_neighbors"], values["ef_construction"], recipe.threads)
         return made == recipe and bool(row.dead[slots].mean() <= DEAD_SHARE)
     except (CacheDamaged, KeyError, IndexError) as damage:
-        log.warning("index file is made again: %s", damage)
+        log().warning("index file is made again: %s", damage)
         return False
 
 
@@ -195,14 +190,8 @@ class _Work:
 def main() -> int:
     """The process: FOLDER SPACE MAX_NEIGHBORS EF_CONSTRUCTION THREADS."""
     folder, space, *numbers = sys.argv[1:]
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
-    try:
-        build_graphs(Path(folder), cast(Space, space), Recipe(*map(int, numbers)))
-    except (VermilionError, OSError) as error:  # OSError: no room for the file
-        log.warning("the index builder stopped: %s", error)
-        return 1
-    return 0
+    recipe = Recipe(*map(int, numbers))
+    return in_background(lambda: build_graphs(Path(folder), cast(Space, space), recipe))
 
 
 if __name__ == "__main__":

@@ -13,17 +13,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 import numpy as np
 
 from vermilion.engine import Column
 from vermilion.errors import ConflictError, NotFoundError
-from vermilion.local.rows import decode_metadata
-from vermilion.local.snapshot import Keys, Snapshot
+from vermilion.local.snapshot import Keys, Snapshot, records_of
 from vermilion.local.transaction import Transaction
-from vermilion.types import Call, Difference, Records, WriteResult
+from vermilion.types import Records, WriteResult
+
+if TYPE_CHECKING:
+    from vermilion.reports import Call, Difference
 
 TABLES = ("calls", "reach", "past_records", "past_vectors")
 TRIGGERS = (
@@ -135,6 +137,8 @@ def forget(transaction: Transaction, keys: Keys) -> None:
 
 def calls(snapshot: Snapshot, limit: int | None) -> list[Call]:
     """The calls that wrote, the last one first."""
+    from vermilion.reports import Call  # few programs ask
+
     _need(snapshot)
     rows: Any = snapshot.connection.execute(
         f"{_CALLS} order by seq desc limit ?2",
@@ -210,23 +214,18 @@ def records_then(
     array = apsw.carray(np.ascontiguousarray(keys))
     found: Any = snapshot.connection.execute(_CELLS, (array, then.seq)).fetchall()
     rows = [row[5:] if row[0] is None else row[1:5] for row in found]
-    ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
     vectors = None
     if "vectors" in columns:
         blobs: Any = snapshot.connection.execute(_VECTORS, (array, then.seq))
         joined = b"".join(blob for (blob,) in blobs)
         vectors = np.frombuffer(joined, "<f4").reshape(len(keys), -1)
-    return Records(
-        ids,
-        vectors,
-        documents if "documents" in columns else None,
-        uris if "uris" in columns else None,
-        [decode_metadata(text) for text in metadatas] if "metadatas" in columns else None,
-    )
+    return records_of(rows, vectors, columns)
 
 
 def difference(snapshot: Snapshot, since: datetime, until: datetime) -> Difference:
     """Which records came, changed and went from one time to another."""
+    from vermilion.reports import Difference  # as above
+
     first, last = then(snapshot, since), then(snapshot, until)
     touched = set(range(first.next_key, last.next_key))
     for table in ("past_records", "past_vectors"):

@@ -8,11 +8,10 @@ become part of the tail; the answer is the same.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,17 +28,15 @@ from vermilion.local.segment import Segment
 from vermilion.local.snapshot import Keys, Snapshot, Touched
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
+from vermilion.logs import log
 from vermilion.types import Space
-
-log = logging.getLogger("vermilion")
 
 # Slots of changed and deleted records of the tail are given up when they are more than this, and
 # more than the living ones.
 DEAD_SLOTS = 4_096
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(NamedTuple):
     """Which indexes a read asks for; of vectors, for how many searches."""
 
     vectors: int = 0
@@ -49,8 +46,7 @@ class Needs:
     words: bool = False
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """A snapshot, and the indexes as of that snapshot; those not asked for may be None.
 
     The slots of the segments come first, each from its base on; the others are the tail, which
@@ -66,8 +62,12 @@ class Moment:
     sparse: SparseLists | None = None
     words: Words | None = None
 
+    @property
+    def lacks_graph(self) -> bool:
+        """Whether a segment should have a graph, and has none that can be used."""
+        return any(segment.lacks_graph for _, segment in self.segments)
 
-@dataclass
+
 class _Tail:
     """The indexes in memory over the slots that no segment has."""
 
@@ -82,15 +82,21 @@ class _Tail:
         return [index for index in every if index is not None]
 
 
-@dataclass
 class _State:
     """What the last read left behind."""
 
-    view: View
-    generation: int
-    segments: tuple[tuple[int, Segment], ...]
-    filters: FilterCache
-    tail: _Tail = field(default_factory=_Tail)
+    def __init__(
+        self,
+        view: View,
+        generation: int,
+        segments: tuple[tuple[int, Segment], ...],
+        filters: FilterCache,
+    ) -> None:
+        self.view = view
+        self.generation = generation
+        self.segments = segments
+        self.filters = filters
+        self.tail = _Tail()
 
 
 class Indexer:
@@ -265,7 +271,7 @@ class Indexer:
         return True
 
     def _leave_aside(self, name: str, damage: CacheDamaged) -> None:
-        log.warning("index file left aside, answering from the records: %s", damage)
+        log().warning("index file left aside, answering from the records: %s", damage)
         self._damaged.add(name)
         self._opened.pop(name, None)
 

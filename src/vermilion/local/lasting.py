@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from vermilion.engine import Column, Selection
 from vermilion.errors import NotFoundError, VermilionError
@@ -19,7 +20,10 @@ from vermilion.local.snapshot import Keys
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
 from vermilion.records import Batch
-from vermilion.types import Call, Difference, Records, WriteResult
+from vermilion.types import Records, WriteResult
+
+if TYPE_CHECKING:
+    from vermilion.reports import Call, Difference
 
 
 class Lasting:
@@ -87,6 +91,8 @@ class Lasting:
 
     def difference(self, since: datetime, until: datetime) -> Difference:
         """See Engine.difference."""
+        from vermilion.reports import Difference
+
         store = self._past()
         if store is None:
             return Difference([], [], [])

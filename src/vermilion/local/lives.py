@@ -22,7 +22,7 @@ from vermilion.records import Batch
 from vermilion.where import And, Condition, Filter, Or
 
 _ENDED = OPERATORS["$lte"]
-_NOT_ENDED = replace(_ENDED, negated=True)
+_NOT_ENDED = _ENDED._replace(negated=True)
 # How often one process looks for records to delete, and how many go in one transaction.
 SWEEP_SECONDS = 60.0
 SWEEP_ROWS = 2_000

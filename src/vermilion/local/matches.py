@@ -9,7 +9,6 @@ nearest ones, a page of `get` about the first ones, a count about all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -153,7 +152,7 @@ def _now(moment: Moment, filter: Filter, known: KnownFilter) -> Now:
         mask = _node(moment, filter).possible
         known.learn(mask[:sealed])
     elif len(view) > sealed:
-        tail = _node(replace(moment, segments=()), filter).possible[sealed:]
+        tail = _node(moment._replace(segments=()), filter).possible[sealed:]
         mask = np.concatenate((mask, tail))
     possible = mask & view.live
     now = Now(view, possible, view.table.counts(possible))
@@ -164,24 +163,31 @@ def _now(moment: Moment, filter: Filter, known: KnownFilter) -> Now:
 # ── the filter, with what is known of each part ──────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
 class Node:
     """A part of a filter: which slots may match it, and of which it is not sure, if of any."""
 
-    possible: Mask
-    unsure: Mask | None
+    def __init__(self, possible: Mask, unsure: Mask | None) -> None:
+        self.possible = possible
+        self.unsure = unsure
 
     def test(self, slots: Slots, texts: Texts) -> Mask:
         """Which of these slots match, given their documents."""
         return self.possible[slots]
 
 
-@dataclass(frozen=True)
 class _Document(Node):
     """A condition on the document. `learned` keeps what is found out, by base of its segment."""
 
-    condition: Condition
-    learned: Sequence[tuple[int, Facts]]
+    def __init__(
+        self,
+        possible: Mask,
+        unsure: Mask,
+        condition: Condition,
+        learned: Sequence[tuple[int, Facts]],
+    ) -> None:
+        super().__init__(possible, unsure)
+        self.condition = condition
+        self.learned = learned
 
     def test(self, slots: Slots, texts: Texts) -> Mask:
         """See Node. What is settled already is not asked again."""
@@ -196,19 +202,21 @@ class _Document(Node):
         return result
 
 
-@dataclass(frozen=True)
-class _All(Node):
-    parts: Sequence[Node]
+class _Join(Node):
+    """Several parts, of which all or any must match."""
 
+    def __init__(self, possible: Mask, unsure: Mask, parts: Sequence[Node]) -> None:
+        super().__init__(possible, unsure)
+        self.parts = parts
+
+
+class _All(_Join):
     def test(self, slots: Slots, texts: Texts) -> Mask:
         """See Node."""
         return reduce(np.logical_and, (part.test(slots, texts) for part in self.parts))
 
 
-@dataclass(frozen=True)
-class _Any(Node):
-    parts: Sequence[Node]
-
+class _Any(_Join):
     def test(self, slots: Slots, texts: Texts) -> Mask:
         """See Node."""
         return reduce(np.logical_or, (part.test(slots, texts) for part in self.parts))

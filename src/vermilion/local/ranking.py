@@ -11,9 +11,9 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +64,7 @@ def search(moment: Moment, plan: Plan, wish: Callable[[int], Wish], rules: Rules
 # ── scores ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """Scores of some records; every other one has the default, or no score at all."""
 
     keys: Keys
@@ -89,8 +88,7 @@ class Scores:
 _NOBODY = np.empty(0, np.int64), np.empty(0, np.float32)
 
 
-@dataclass(frozen=True)
-class _Ranking:
+class _Ranking(NamedTuple):
     """What the ranks of one search are about."""
 
     moment: Moment

@@ -12,10 +12,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 from uuid import UUID
 from zlib import crc32
 
@@ -43,8 +42,7 @@ _RECORDS = (
 _VECTORS = "select key, vector, crc from vectors where key between ? and ? order by key"
 
 
-@dataclass(frozen=True)
-class Salvaged:
+class Salvaged(NamedTuple):
     """What came out of a collection; `lost` counts records and ranges of keys in the report."""
 
     name: str

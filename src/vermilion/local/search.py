@@ -11,8 +11,7 @@ are found that match.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +65,7 @@ MEASURE_ROWS = 2_048
 SIGMAS, AIM = 3.0, 0.99
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(NamedTuple):
     """What a search is asked for; `floor` is the least number of candidates.
 
     Without `audit` no search is spent on finding out what graphs miss.
@@ -91,8 +89,7 @@ class Wish:
         return max(0.0, SIGMAS + normal.inv_cdf(recall) - normal.inv_cdf(AIM))
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """The answer to one query, and how it was found."""
 
     nearest: Nearest
@@ -153,7 +150,7 @@ _NOTHING = Nearest(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 def _joined(moment: Moment, k: int, tail: Nearest, measured: int, sealed: Found) -> Found:
-    course = replace(sealed.course, measured=sealed.course.measured + measured)
+    course = sealed.course._replace(measured=sealed.course.measured + measured)
     return Found(_best(moment, k, tail, sealed.nearest), course)
 
 
@@ -378,8 +375,7 @@ def _ahead(scanned: Scanner, queries: list[NDArray[np.float32]]) -> Scanner:
     return scanned
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     """Candidates of one segment, best first, and the estimate from which on none was looked at.
 
     `spread` is the least standard deviation to reckon with.

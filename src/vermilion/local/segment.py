@@ -7,7 +7,6 @@ from the store like any others that no segment holds.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -37,9 +36,8 @@ from vermilion.local.index.text import Lists as TextLists
 from vermilion.local.index.text import TextPostings, join_text, read_text
 from vermilion.local.index.words import SealedWords, Words, join_words, read_words
 from vermilion.local.snapshot import Keys, Snapshot
+from vermilion.logs import log
 from vermilion.types import Space, pages
-
-log = logging.getLogger("vermilion")
 
 # The blocks and values of a file.
 _Part = tuple[dict[str, NDArray[Any] | bytes], dict[str, Any]]
@@ -139,7 +137,7 @@ class Segment:
                 self.graph = SealedGraph(blocks, len(self))
             except CacheDamaged as damage:
                 self.graph = None
-                log.warning("index file left aside, scanning the codes instead: %s", damage)
+                log().warning("index file left aside, scanning the codes instead: %s", damage)
 
     def open_for(self, searches: int) -> None:
         """Opens what so many more searches need: the signs, or in the long run the codes.

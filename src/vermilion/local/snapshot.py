@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import numpy as np
@@ -60,16 +60,14 @@ class Head:
     generation: int
 
 
-@dataclass(frozen=True)
-class SegmentRow:
+class SegmentRow(NamedTuple):
     """A segment as the store lists it; `dead` marks the rows that were not current any more."""
 
     name: str
     dead: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Touched:
+class Touched(NamedTuple):
     """Which keys the log says have changed since some moment, ascending.
 
     `vectors` holds those whose vector is new or gone; the others kept theirs.
@@ -132,7 +130,7 @@ class Snapshot:
             keys = distinct(np.array([key for (key,) in found], np.int64))
             rows = list(self.for_keys(CELLS_OF, keys))
             if rows and len(rows) == len(keys) and {row[0] for row in rows} <= set(ids):
-                return _aligned(rows, self._vectors_if(columns, keys), columns)
+                return records_of(rows, self._vectors_if(columns, keys), columns)
         # None is there, or one that is asked for has the hash of another.
         return self.records(np.sort(np.fromiter(self.keys_of(ids).values(), np.int64)), columns)
 
@@ -185,7 +183,8 @@ class Snapshot:
         vectors = self._vectors_if(columns, keys)
         if _CELLS.isdisjoint(columns):
             return Records(self._ids(keys), vectors)
-        return _aligned(self._all(self.for_keys(CELLS_OF, keys), keys), vectors, columns)
+        rows = self._all(self.for_keys(CELLS_OF, keys), keys)
+        return records_of(rows, vectors, columns)
 
     def _vectors_if(self, columns: Collection[Column], keys: Keys) -> NDArray[np.float32] | None:
         return self.vectors(keys) if "vectors" in columns else None
@@ -244,20 +243,6 @@ class Snapshot:
         return found
 
 
-def _aligned(
-    rows: list[Any], vectors: NDArray[np.float32] | None, columns: Collection[Column]
-) -> Records:
-    """Cells of records, at least one, as columns."""
-    ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
-    return Records(
-        ids,
-        vectors,
-        documents if "documents" in columns else None,
-        uris if "uris" in columns else None,
-        [*map(decode_metadata, metadatas)] if "metadatas" in columns else None,
-    )
-
-
 def _expand(runs: Sequence[tuple[int, int]]) -> Keys:
     """The distinct keys of runs (lo, hi), ascending.
 
@@ -283,6 +268,20 @@ def distinct(keys: Keys) -> Keys:
 
 def _unpacked(bits: Any, count: Any) -> NDArray[np.bool_]:
     return np.unpackbits(np.frombuffer(bits, np.uint8), count=count).astype(np.bool_)
+
+
+def records_of(
+    rows: Iterable[Sequence[Any]], vectors: NDArray[np.float32] | None, columns: Collection[Column]
+) -> Records:
+    """Rows of id, document, uri and metadata as the columns that were asked for."""
+    ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
+    return Records(
+        ids,
+        vectors,
+        documents if "documents" in columns else None,
+        uris if "uris" in columns else None,
+        [*map(decode_metadata, metadatas)] if "metadatas" in columns else None,
+    )
 
 
 def no_records(columns: Collection[Column], dimension: int | None = None) -> Records:

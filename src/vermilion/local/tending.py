@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from vermilion.engine import CollectionInfo
 from vermilion.errors import NotFoundError
@@ -12,7 +13,10 @@ from vermilion.local.collection import LocalCollection
 from vermilion.local.folders import Folders
 from vermilion.local.handles import Handles
 from vermilion.local.store import RECORDS
-from vermilion.types import Address, Problem, Stats
+from vermilion.types import Address
+
+if TYPE_CHECKING:
+    from vermilion.reports import Problem, Stats
 
 
 class Tending:
@@ -25,6 +29,8 @@ class Tending:
 
     def check(self, deep: bool = False) -> list[Problem]:
         """See Engine.check."""
+        from vermilion.reports import Problem
+
         damage = self._catalogue.damage() if deep else []
         found = [Problem(None, None, "file", text) for text in damage]
         for info in self._catalogue.every_collection():
@@ -35,6 +41,8 @@ class Tending:
         return found + self._lost()
 
     def _check(self, info: CollectionInfo, deep: bool) -> list[Problem]:
+        from vermilion.reports import Problem
+
         if self._folders is not None and self._folders.lacks_records(info.id):
             self._catalogue.get_collection_by_id(info.address)
             detail = f"{self._folders.of(info.id) / RECORDS} is missing"
@@ -44,6 +52,8 @@ class Tending:
 
     def _lost(self) -> list[Problem]:
         """Collections whose folders are there, and that the catalogue has forgotten."""
+        from vermilion.reports import Problem
+
         if self._folders is None:
             return []
         found = self._folders.ids()  # before the catalogue, which is told of everything first

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,11 @@ from vermilion.local.index.base import Mask, Slots
 from vermilion.local.index.columns import ELEMENTS, SCALARS, Part, values_of
 from vermilion.local.indexer import Moment
 from vermilion.local.snapshot import Keys
-from vermilion.types import Facet, Order, Summary
+from vermilion.types import Order
 from vermilion.where import ascending
+
+if TYPE_CHECKING:
+    from vermilion.reports import Facet, Summary
 
 
 def parts(moment: Moment, key: str) -> Iterator[Part]:
@@ -118,6 +121,8 @@ def facets(moment: Moment, allowed: Mask, key: str) -> list[Facet]:
 
     A list counts once for each of its distinct elements. 1 and 1.0 are one value.
     """
+    from vermilion.reports import Facet  # few programs ask
+
     counts: dict[tuple[int, Any], tuple[Any, int]] = {}
     for part in parts(moment, key):
         if part.kind not in (*SCALARS, *ELEMENTS):
@@ -172,6 +177,8 @@ def _groups(moment: Moment, by: str | None) -> tuple[NDArray[np.int64], list[Any
 
 
 def _summary(value: Any, numbers: list[int | float]) -> Summary:
+    from vermilion.reports import Summary  # as above
+
     whole = all(isinstance(number, int) for number in numbers)
     total = sum(numbers) if whole else math.fsum(numbers)
     return Summary(value, len(numbers), min(numbers), max(numbers), total)

@@ -19,26 +19,28 @@ from vermilion.errors import (
 )
 from vermilion.records import Batch
 from vermilion.remote.asking import Asking
+from vermilion.reports import (
+    Call,
+    Difference,
+    Explanation,
+    Facet,
+    IndexingStatus,
+    Problem,
+    Stats,
+    Summary,
+    WhyNot,
+)
 from vermilion.types import (
     USUAL,
     Address,
-    Call,
     Database,
-    Difference,
     Effort,
-    Explanation,
-    Facet,
     Hits,
-    IndexingStatus,
     Order,
     Page,
-    Problem,
     Ranked,
     Records,
-    Stats,
-    Summary,
     UserIdentity,
-    WhyNot,
     WriteResult,
     pages,
 )

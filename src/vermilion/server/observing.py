@@ -126,7 +126,7 @@ class Observer:
                 "conditions": [] if filter is None else _conditions(filter),
                 "records": plan.records,
                 "selected": plan.selected,
-                "plan": [vars(one) for one in plan.courses],
+                "plan": [one._asdict() for one in plan.courses],
                 "plan_ms": plan.milliseconds,
             }
             log.warning(json.dumps(line))

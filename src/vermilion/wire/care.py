@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 from uuid import UUID
 
 from vermilion.engine import Engine
 from vermilion.errors import InvalidArgumentError
-from vermilion.types import Course, Explanation, IndexingStatus, Problem, Stats, WhyNot
+from vermilion.reports import Explanation, IndexingStatus, Problem, Stats, WhyNot
+from vermilion.types import Course
 from vermilion.wire.fields import FLAG, TEXT, Field, Form
 from vermilion.wire.operation import (
     COLLECTION,
@@ -230,7 +231,7 @@ class Explain(Question[Explanation]):
 
     def to_json(self, answer: Explanation) -> Any:
         """See Operation."""
-        return asdict(answer)
+        return vars(answer) | {"courses": [one._asdict() for one in answer.courses]}
 
     def from_json(self, form: Any) -> Explanation:
         """See Operation."""
@@ -311,7 +312,7 @@ class SwitchVectors(OnCollection[list[str]]):
 
     def perform(self, engine: Engine) -> list[str]:
         """See Operation."""
-        staged = replace(self.address, collection=self.staged)
+        staged = self.address._replace(collection=self.staged)
         return engine.switch_vectors(self.address, staged, self.function)
 
     def to_json(self, answer: list[str]) -> Any:

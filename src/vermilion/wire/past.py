@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from vermilion.engine import EVERYTHING, Column, Engine
 from vermilion.errors import InvalidArgumentError
-from vermilion.types import Call, Difference, Records, WriteResult
+from vermilion.reports import Call, Difference
+from vermilion.types import Records, WriteResult
 from vermilion.wire.fields import COUNT, TEXT, Field, Form, some_of
 from vermilion.wire.operation import COLLECTION, OnCollection, Received, Route, address_of
 from vermilion.wire.records import read_result, write_result

@@ -10,7 +10,8 @@ import numpy as np
 
 from vermilion.engine import EVERYTHING, Engine, Selection
 from vermilion.errors import ArgumentTypeError, InvalidArgumentError, UnprocessableError
-from vermilion.types import Facet, Ranked, ReadLevel, Summary
+from vermilion.reports import Facet, Summary
+from vermilion.types import Ranked, ReadLevel
 from vermilion.where import INT64
 from vermilion.wire import metadata
 from vermilion.wire.fields import (

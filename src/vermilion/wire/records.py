@@ -408,7 +408,7 @@ class Question(OnCollection[A]):
     def body(self) -> Form:
         """See Operation."""
         form: Form = {"query_embeddings": np.ascontiguousarray(self.vectors), "n_results": self.k}
-        effort = {} if self.effort == USUAL else vars(self.effort)
+        effort = {} if self.effort == USUAL else self.effort._asdict()
         return form | write_selection(self.selection) | effort
 
 

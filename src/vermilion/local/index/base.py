@@ -7,8 +7,7 @@ later changes are applied, and needs no lock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +48,7 @@ class Growable:
         return self._rows[:end]
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """New slots, from `first` on: which key each holds, and which slot it replaces, or -1.
 
     `vector_kept` marks those whose vector is that of the slot they replace.

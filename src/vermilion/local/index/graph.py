@@ -12,8 +12,7 @@ faiss is an extra. Without it no graph is built and none is read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +48,7 @@ def package() -> Any | None:
     return faiss
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """How to build a graph; configuration.PARAMETERS says what the numbers mean."""
 
     max_neighbors: int = 16
@@ -206,8 +204,7 @@ def _nodes(
 # ── every space as a squared Euclidean distance ──────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class _Frame:
+class _Frame(NamedTuple):
     """How rows and queries are laid out so that squared distances order them as the space does.
 
     cosine: rows of unit length. ip: a last coordinate makes all rows as long as the longest of the

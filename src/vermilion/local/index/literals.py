@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
 # Shorter literals, in bytes of UTF-8, have no trigram and are left out.
 SHORTEST = 3
@@ -27,15 +27,14 @@ DEEPEST = 50
 
 Alternatives = frozenset[str]
 
-_BOUNDS = re.compile(r"\{\s*([0-9]{1,9})\s*(?:(,)\s*([0-9]{0,9})\s*)?\}")
-_CODE_POINT = re.compile(
-    r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|[xuU]\{([0-9A-Fa-f]{1,6})\}"
-)
-_CHARACTER_CLASS = re.compile(r"[dDsSwW]|[pP](?:\{[^}]*\}|[^{])")
-_ASSERTION = re.compile(r"b\{[A-Za-z-]+\}|b(?!\{)|[BAz<>]")
-_NAME = re.compile(r"\?P?<[^>]+>")
+# The syntax, compiled when the first pattern is read: re keeps what it compiled.
+_BOUNDS = r"\{\s*([0-9]{1,9})\s*(?:(,)\s*([0-9]{0,9})\s*)?\}"
+_CODE_POINT = r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|[xuU]\{([0-9A-Fa-f]{1,6})\}"
+_CHARACTER_CLASS = r"[dDsSwW]|[pP](?:\{[^}]*\}|[^{])"
+_ASSERTION = r"b\{[A-Za-z-]+\}|b(?!\{)|[BAz<>]"
+_NAME = r"\?P?<[^>]+>"
 # Without x, which changes what a space means, and -u, which changes what a byte means.
-_FLAGS = re.compile(r"\?([imsURu]*)(?:-([imsUR]+))?([:)])")
+_FLAGS = r"\?([imsURu]*)(?:-([imsUR]+))?([:)])"
 _CONTROL = {"a": "\a", "f": "\f", "t": "\t", "n": "\n", "r": "\r", "v": "\v"}
 _PUNCTUATION = frozenset(" !\"#$%&'()*+,-./:;=?@[\\]^_`{|}~")
 # ASCII letters that other characters fold to; the test asks the regex engine about all of Unicode.
@@ -71,8 +70,7 @@ def required_literals(pattern: str) -> tuple[Alternatives, ...] | None:
 # ── what is known of a piece ─────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """Either `exact`, which has every string that the piece may match, or what a match needs."""
 
     exact: Alternatives | None
@@ -310,13 +308,13 @@ class _Parser:
         self._place += found
         return found
 
-    def _matches(self, syntax: re.Pattern[str]) -> re.Match[str] | None:
-        match = syntax.match(self._pattern, self._place)
+    def _matches(self, syntax: str) -> re.Match[str] | None:
+        match = re.compile(syntax).match(self._pattern, self._place)
         if match:
             self._place = match.end()
         return match
 
-    def _match(self, syntax: re.Pattern[str]) -> re.Match[str]:
+    def _match(self, syntax: str) -> re.Match[str]:
         match = self._matches(syntax)
         if match is None:
             raise _Unsure

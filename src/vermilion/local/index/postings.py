@@ -9,8 +9,7 @@ merged a logarithmic number of times, and a term is looked up in few runs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +24,13 @@ Array = NDArray[Any]
 _NOTHING = np.empty(0, np.float32)
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """Terms, ascending; where the postings of each begin and the last end; slots and values."""
 
     terms: Terms
     starts: NDArray[Any]
     slots: NDArray[np.uint32]
     values: Array
-
-    def __len__(self) -> int:
-        return len(self.slots)
 
     def of(self, term: int) -> slice:
         """Where the postings of a term are: ascending slots."""
@@ -47,7 +42,7 @@ class Run:
 
     def blocks(self, prefix: str = "") -> dict[str, Array]:
         """The arrays as the blocks of a file."""
-        small = np.uint32 if len(self) < 2**32 else np.int64
+        small = np.uint32 if len(self.slots) < 2**32 else np.int64
         return {
             f"{prefix}terms": self.terms,
             f"{prefix}starts": self.starts.astype(small),

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +41,7 @@ class Rows(Protocol):
     def __getitem__(self, rows: slice | Slots, /) -> NDArray[np.float32]: ...
 
 
-@dataclass(frozen=True)
-class Candidates:
+class Candidates(NamedTuple):
     """Slots of a segment, best first, with the distance that their codes suggest.
 
     `spread` is the standard deviation of such estimates, where it is known.
@@ -274,8 +272,7 @@ class Ahead:
         return self._found[place]
 
 
-@dataclass(frozen=True)
-class _Built:
+class _Built(NamedTuple):
     """Blocks that were never in a file."""
 
     blocks: dict[str, NDArray[Any] | bytes]
@@ -295,8 +292,7 @@ def coded(space: Space, vectors: Rows) -> SealedVectors | None:
 # ── every space as a dot product, greater is nearer ──────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class _Frame:
+class _Frame(NamedTuple):
     """How rows and queries are laid out so that a dot product orders them as the space does.
 
     cosine: rows of unit length. l2: |x-q|² = |q|² - 2(x·q - |x|²/2), so rows get a last coordinate

@@ -12,8 +12,7 @@ rotation). Of the query, 4 bits a coordinate are compared with those signs, plan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,8 +127,7 @@ def _spread(signs: _Signs, vectors: Rows) -> float:
     return float(np.sqrt(np.mean(np.square(off)))) * (longest / usual if usual > 0 else 1.0)
 
 
-@dataclass(frozen=True)
-class _Signs:
+class _Signs(NamedTuple):
     space: Space
     signs: Words
     squares: NDArray[np.float32]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -31,8 +30,9 @@ class SlotTable:
             self._keys.append(keys)
         self.sealed = len(self._keys)
         self._keys.append(tail)
-        self._replaces = Growable(np.int64)  # by slot: the slot it took over from, or -1
-        self._replaces.append(np.full(len(self._keys), -1))
+        # Of each slot that came later, the slot it took over from, or -1.
+        self._began = len(self._keys)
+        self._replaces = Growable(np.int64)
         # Where each key of the tail was first put: keys are given out ascending, so it is sorted.
         self._first_keys = Growable(np.int64)
         self._first_keys.append(tail)
@@ -90,7 +90,7 @@ class SlotTable:
             slots = np.maximum(slots, np.fromiter(newest, np.int64, len(keys)))
         # A later moment may have moved it on already: walk back to where it was.
         while (late := slots >= length).any():
-            slots[late] = self._replaces.array()[slots[late]]
+            slots[late] = self._replaces.array()[slots[late] - self._began]
         return slots
 
 
@@ -102,13 +102,13 @@ def _places(run: Keys, keys: Keys) -> tuple[Slots, Mask]:
     return places, run[places] == keys
 
 
-@dataclass(frozen=True)
 class View:
     """The slots as they are at one moment of the log."""
 
-    seq: int
-    live: Mask
-    table: SlotTable
+    def __init__(self, seq: int, live: Mask, table: SlotTable) -> None:
+        self.seq = seq
+        self.live = live
+        self.table = table
 
     def __len__(self) -> int:
         return len(self.live)

@@ -18,8 +18,7 @@ slots 31.7 MB, both faster where verifying takes a hundred times longer anyway.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +70,7 @@ def build_text(documents: Iterable[str | None]) -> dict[str, NDArray[Any] | byte
     return join_text([read_text(documents)])
 
 
-@dataclass(frozen=True)
-class Lists:
+class Lists(NamedTuple):
     """Encoded postings of some documents: ascending trigrams, how many bytes each has, the bytes.
 
     A list starts at the first of these documents, unless it goes on where another one ends.
@@ -274,8 +272,7 @@ def _spans(part: Lists, begins: Numbers) -> Numbers:
 # ── asking ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a positive condition: which slots may match, and which are not sure to.
 
     Documents of a segment never change, so what was once read of them stays true, and is kept.

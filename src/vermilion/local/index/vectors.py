@@ -7,7 +7,7 @@ digits do not depend on how it was found.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,7 @@ ONE_THREAD, LEAST_PIECE = 2**18, 16
 MIN_LENGTH, MAX_LENGTH = 1e-15, 1e15
 
 
-@dataclass(frozen=True)
-class Nearest:
+class Nearest(NamedTuple):
     """The answer to one query: slots and their distances, nearest first."""
 
     slots: Slots
@@ -82,8 +81,7 @@ class FlatVectors:
         return found
 
 
-@dataclass(frozen=True)
-class Scan:
+class Scan(NamedTuple):
     """Rows side by side with what is known of each: searched exactly."""
 
     space: Space
