@@ -295,7 +295,10 @@ def test_a_command_makes_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert secret not in file.read_text()
     if os.name == "posix":
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.chmod(0o640)  # for the group of the server
     assert main(["token", "second", "--file", str(file)]) == 0
+    if os.name == "posix":
+        assert stat.S_IMODE(file.stat().st_mode) == 0o640
     [first, second] = parse(file.read_text()).all
     assert first == Token("reader", sha256(secret), databases=("one",), rights=frozenset({"read"}))
     assert second.rights == {"read", "write"}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import stat
 import sys
+from contextlib import suppress
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -104,9 +106,14 @@ def token(arguments: argparse.Namespace) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Servers that read the file see the old one or the new one."""
+    """Servers that read the file see the old one or the new one, and may still read it."""
     draft = path.with_name(path.name + ".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
+    if path.exists() and os.name == "posix":
+        before = path.stat()
+        with suppress(PermissionError):  # a file of somebody else, whose group we are not in
+            os.chown(draft, before.st_uid, before.st_gid)
+        draft.chmod(stat.S_IMODE(before.st_mode))
     draft.replace(path)
