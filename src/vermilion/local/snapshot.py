@@ -19,7 +19,9 @@ from vermilion.errors import DamagedError, NotFoundError, VersionMismatchError
 from vermilion.local.rows import decode_metadata, hash_id
 from vermilion.types import Records
 
-FORMAT = 1
+# Files with bare records, which have an empty vector, are of the newer format.
+FORMAT, WITH_BARE = 2, 2
+BARE = "CREATE INDEX bare on vectors (key) where length(vector) = 0"
 
 # What a log entry says of its keys.
 VECTOR, CELLS, DELETED = 1, 2, 4
@@ -170,8 +172,10 @@ class Snapshot:
         if not len(keys):
             return no_records(columns, self.head.dimension)
         vectors = self.vectors(keys) if "vectors" in columns else None
+        bare = None if vectors is None else self.bare(keys)
+        has_vector = None if bare is None else ~bare
         if not {"documents", "uris", "metadatas"} & set(columns):
-            return Records(self._ids(keys), vectors)
+            return Records(self._ids(keys), vectors, has_vector=has_vector)
         rows = self._all(self.for_keys(CELLS_OF, keys), keys)
         ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
         return Records(
@@ -180,10 +184,32 @@ class Snapshot:
             documents if "documents" in columns else None,
             uris if "uris" in columns else None,
             [decode_metadata(text) for text in metadatas] if "metadatas" in columns else None,
+            has_vector,
         )
 
+    def bare(self, keys: Keys) -> NDArray[np.bool_] | None:
+        """Which of these records have no vector; None when all have one."""
+        found = self.bare_keys(keys)
+        return np.isin(keys, found) if len(found) else None
+
+    def bare_keys(self, keys: Keys | None = None) -> Keys:
+        """The records without a vector, of all or of these, ascending."""
+        if self.head.format < WITH_BARE:
+            return np.empty(0, np.int64)
+        if keys is None:
+            rows: Iterable[Any] = self._connection.execute(
+                "select key from vectors where length(vector) = 0 order by key"
+            )
+        else:
+            rows = self.for_keys(
+                "select v.key from carray(?1) c cross join vectors v"
+                " on v.key = c.value and length(v.vector) = 0",
+                keys,
+            )
+        return np.sort(np.fromiter((key for (key,) in rows), np.int64, -1))
+
     def vectors(self, keys: Keys) -> NDArray[np.float32]:
-        """The vectors with these keys, in their order, shape (n, dimension)."""
+        """The vectors with these keys, in their order, shape (n, dimension); of bare ones zeros."""
         dimension = self.head.dimension or 0
         rows = iter(
             self.for_keys(
@@ -199,7 +225,15 @@ class Snapshot:
                 space[end : end + len(piece)] = np.frombuffer(piece, np.uint8)
             end += len(piece)
         if end != len(space):
+            return self._some_vectors(keys, found)
+        return found
+
+    def _some_vectors(self, keys: Keys, found: NDArray[np.float32]) -> NDArray[np.float32]:
+        bare = self.bare(keys)
+        if bare is None:
             raise DamagedError(f"{len(keys)} vectors were looked up, and not all are there")
+        found[bare] = 0
+        found[~bare] = self.vectors(keys[~bare])
         return found
 
     def metadatas(self, keys: Keys) -> Iterator[dict[str, Any] | None]:
@@ -268,5 +302,7 @@ def no_records(columns: Collection[Column], dimension: int | None = None) -> Rec
     return Records(
         [],
         np.empty((0, dimension or 0), np.float32) if "vectors" in columns else None,
-        *([] if name in columns else None for name in ("documents", "uris", "metadatas")),
+        [] if "documents" in columns else None,
+        [] if "uris" in columns else None,
+        [] if "metadatas" in columns else None,
     )

@@ -241,6 +241,7 @@ class RemoteEngine(Asking):
                 f"the server at {self._transport.target.url}: send it in pieces, which "
                 "vermilion.batches.create_batches cuts"
             )
+        self._need("bare", batch.bare)
         self._need("clear", bool(batch.clear))
         self._need("typed", metadata.beyond(batch.metadatas))
         if batch.made_by is not None and not self._can("made_by"):

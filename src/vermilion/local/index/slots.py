@@ -98,11 +98,15 @@ def _places(run: Keys, keys: Keys) -> tuple[Slots, Mask]:
 
 @dataclass(frozen=True)
 class View:
-    """The slots as they are at one moment of the log."""
+    """The slots as they are at one moment of the log.
+
+    `bare` marks those of records without a vector; None when no record is without one.
+    """
 
     seq: int
     live: Mask
     table: SlotTable
+    bare: Mask | None = None
 
     def __len__(self) -> int:
         return len(self.live)
