@@ -142,6 +142,17 @@ class Snapshot:
         )
         return np.fromiter((key for (key,) in rows), np.int64, -1)
 
+    def pages_of_keys(self, rows: int, offset: int = 0) -> Iterator[Keys]:
+        """The keys of all records but the first `offset`, ascending, so many at a time."""
+        after: int | None = -1
+        if offset:
+            after = self._connection.execute(
+                "select key from records order by key limit 1 offset ?", (offset - 1,)
+            ).get
+        while after is not None and len(keys := self.page_of_keys(rows, after)):
+            yield keys
+            after = int(keys[-1])
+
     def present(self, keys: Keys) -> Keys:
         """Those of the keys that have a record, in the order given."""
         rows = self.for_keys(

@@ -289,8 +289,8 @@ class _Digests:
     """What some records are, in 16 bytes a record."""
 
     def __init__(self) -> None:
-        self._cells: list[bytes] = []
-        self._vectors: list[bytes] = []
+        self._cells = bytearray()
+        self._vectors = bytearray()
 
     def add(self, page: Records) -> None:
         """Takes in a page."""
@@ -306,9 +306,9 @@ class _Digests:
         )
         for id, document, uri, metadata, vector in columns:
             cells = json.dumps([id, document, uri, metadata], sort_keys=True, default=repr)
-            self._cells.append(blake2b(cells.encode(), digest_size=8).digest())
+            self._cells += blake2b(cells.encode(), digest_size=8).digest()
             both = cells.encode() + (b"" if vector is None else vector.tobytes())
-            self._vectors.append(blake2b(both, digest_size=8).digest())
+            self._vectors += blake2b(both, digest_size=8).digest()
 
     def equals(self, other: _Digests, *, with_vectors: bool) -> bool:
         """Whether both have the same records, in whatever order."""
@@ -317,5 +317,5 @@ class _Digests:
         return bool(np.array_equal(_sorted(self._cells), _sorted(other._cells)))
 
 
-def _sorted(digests: list[bytes]) -> NDArray[np.uint64]:
-    return np.sort(np.frombuffer(b"".join(digests), np.uint64))
+def _sorted(digests: bytearray) -> NDArray[np.uint64]:
+    return np.sort(np.frombuffer(digests, np.uint64))
