@@ -119,7 +119,7 @@ def count(python: str, library: str, path: Path) -> int:
 
 def measure(python: str, library: str, program: str, rows: int, runs: int) -> dict[str, Any]:
     """The median of some runs, each into a new directory."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         source = Path(folder) / "source"
         added = fill(python, library, source, rows)
         took = []

@@ -200,6 +200,54 @@ def test_what_the_catalogue_has_lost_comes_out_without_names(release: str, tmp_p
         assert len(directory.losses) == len(told)
 
 
+CATALOGUE: dict[str, Callable[[Path], object]] = {
+    "rows of collections": lambda path: execute(path, "delete from collections"),
+    "the page of collections": lambda path: overwrite(path, root_of(path, "collections")),
+    "rows of segments": lambda path: execute(path, "delete from segments"),
+    "the page of segments": lambda path: overwrite(path, root_of(path, "segments")),
+    "both": lambda path: (
+        execute(path, "delete from collections"),
+        execute(path, "delete from segments"),
+    ),
+}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("damage", CATALOGUE)
+def test_records_are_joined_with_their_index_without_the_catalogue(
+    damage: str, release: str, tmp_path: Path
+) -> None:
+    """Every record comes out once, under whatever name, with its own vector and cells."""
+    path, told = unpack(release, tmp_path)
+    CATALOGUE[damage](path)
+    wanted = [row for collection in told.values() for row in rows_of(collection).items()]
+    with open_chroma(path) as directory:
+        found = [
+            (id, cell)
+            for collection in directory.collections()
+            for page in directory.records(collection)
+            for id, cell in zip(
+                page.ids,
+                zip(page.vectors, page.documents, page.uris, page.metadatas, strict=True),  # type: ignore[arg-type]
+                strict=True,
+            )
+        ]
+        assert directory.losses
+    assert [one for one in wanted if not any(is_like(two, one) for two in found)] == []
+    assert len(found) == len(wanted)
+
+
+def is_like(one: tuple[str, Any], told: tuple[str, Any]) -> bool:
+    """The same record, but for the length of its vector: the distance is lost with the catalogue,
+    and in a cosine space an index has vectors of unit length."""
+    (id, cell), (told_id, told_cell) = one, told
+    a, b = np.array(cell[0]), np.array(told_cell[0], np.float32)
+    if id != told_id or len(a) != len(b):
+        return False
+    scaled = a / (np.linalg.norm(a) or 1), *cell[1:]
+    return is_same(scaled, (b / (np.linalg.norm(b) or 1), *told_cell[1:]))
+
+
 def test_collections_of_lost_databases_do_not_get_in_each_others_way(tmp_path: Path) -> None:
     path, told = unpack("1.5.9", tmp_path)
     execute(path, "delete from databases")

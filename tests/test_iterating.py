@@ -1,16 +1,21 @@
 """All records of a collection, page by page, while others write."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import in_process
 import vermilion
 from doors import empty, filled
 from vermilion.client import Client
+from vermilion.engine import Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
+from vermilion.local.engine import LocalEngine
 from vermilion.types import Record
+from words import make, numbered
 
 
 def many(client: Client, count: int) -> Any:
@@ -118,3 +123,49 @@ def test_async_for() -> None:
             return some + [record.id async for record in notes]
 
     assert asyncio.run(main()) == ["a", "b", "c", "a", "b", "c"]
+
+
+# ── scans of engines ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("offset", [0, 1, 4, 7, 8])
+def test_a_scan_begins_after_its_offset(engine: Engine, offset: int) -> None:
+    address = make(engine)
+    engine.add(address, numbered(8))
+    engine.delete(address, Selection(["3"]))
+    left = ["0", "1", "2", "4", "5", "6", "7"]
+    pages = [page.ids for page in engine.scan(address, rows=2, offset=offset)]
+    assert [id for page in pages for id in page] == left[offset:]
+    assert max(map(len, pages), default=0) <= 2
+
+
+@pytest.mark.parametrize("extensions", [None, frozenset({"report"})], ids=["ours", "Chroma's"])
+def test_a_scan_over_http_ends_though_its_reader_writes(
+    tmp_path: Path, extensions: frozenset[str] | None
+) -> None:
+    local = LocalEngine(tmp_path)
+    with in_process.reached("remote", local) as engine:
+        engine._extensions = extensions  # type: ignore[attr-defined]  # what the server says it can
+        address = make(engine)
+        engine.add(address, numbered(7))
+        seen: list[str] = []
+        for page in engine.scan(address, rows=2, offset=1):
+            seen += page.ids
+            engine.add(address, numbered(2, start=100 + len(seen)))
+        assert seen[:6] == ["1", "2", "3", "4", "5", "6"]
+        assert len(seen) <= 7
+    local.close()
+
+
+def test_a_scan_of_files_is_of_one_moment(tmp_path: Path) -> None:
+    engine, other = LocalEngine(tmp_path), LocalEngine(tmp_path)
+    address = make(engine)
+    engine.add(address, numbered(6))
+    seen: list[str] = []
+    for page in engine.scan(address, rows=2):
+        seen += page.ids
+        other.add(address, numbered(2, start=100 + len(seen)))
+        other.delete(address, Selection(["5"]))
+    assert seen == ["0", "1", "2", "3", "4", "5"]
+    engine.close()
+    other.close()

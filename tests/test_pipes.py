@@ -270,11 +270,35 @@ def test_9_a_document_without_an_embedding_gets_one(cdp: Cdp, tmp_path: Path) ->
     assert (found["ids"], found["documents"]) == ([["a"]], [["a cat"]])
 
 
-def test_9_without_a_function_the_line_is_named(cdp: Cdp, tmp_path: Path) -> None:
-    done = cdp("import", "file://src/qna", stdin=lines(row("x", None, text_chunk="text")))
+def test_9_without_a_function_the_document_is_stored(cdp: Cdp, tmp_path: Path) -> None:
+    stream = lines(row("x", None, text_chunk="text"), row("y", [1, 2, 3], text_chunk="more"))
+    assert cdp("import", "file://src/qna", stdin=stream).returncode == 0
+    assert count(tmp_path / "src", "qna") == 9
+    with vermilion.PersistentClient(tmp_path / "src") as client:
+        qna = client.get_collection("qna")
+        assert qna.get(where_document={"$contains": "text"}, ids=["x"])["documents"] == ["text"]
+        found = qna.query(query_embeddings=[[1, 2, 3]], n_results=100)
+        assert len(found["ids"][0]) == 8
+    again = cdp("export", "file://src/qna").stdout
+    assert cdp("import", "file://dst/qna", "--create", stdin=again).returncode == 0
+    assert cdp("diff", "file://src/qna", "file://dst/qna").returncode == 0
+
+
+def test_9_with_nothing_to_embed_the_line_is_named(cdp: Cdp, tmp_path: Path) -> None:
+    done = cdp("import", "file://src/qna", stdin=lines(row("x", None)))
     assert done.returncode == 1
-    assert "line 1: there is no embedding, and the collection has no embedding func" in done.stderr
+    assert "line 1: there is neither an embedding nor a document" in done.stderr
     assert count(tmp_path / "src", "qna") == 7
+
+
+def test_chroma_gets_what_has_a_vector(cdp: Cdp, tmp_path: Path) -> None:
+    cdp("import", "file://src/qna", stdin=lines(row("x", None, text_chunk="text")))
+    done = cdp("export", "file://src/qna", "--to", "chroma", "--out", "chroma")
+    assert done.returncode == 0
+    assert (
+        "1 × left out: a directory of Chroma cannot have a record without a vector" in done.stderr
+    )
+    assert cdp("export", "file://chroma/qna").stdout.count("\n") == 7
 
 
 def test_10_a_missing_id_is_made(cdp: Cdp, tmp_path: Path) -> None:

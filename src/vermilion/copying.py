@@ -211,7 +211,6 @@ def _appearing(
 
 
 def _batch(page: Records, function: Any, cache: EmbeddingCache | None) -> Batch:
-    vectors = page.vectors
     if function is not None:
         documents = page.documents or []
         bare = [id for id, text in zip(page.ids, documents, strict=True) if text is None]
@@ -221,7 +220,6 @@ def _batch(page: Records, function: Any, cache: EmbeddingCache | None) -> Batch:
                 "records out by where_document, or copy without an embedding_function"
             )
         columns = Columns(page.ids, None, page.documents, None, None, None)
-        vectors = Embedder(function, None, None, cache).vectors(columns)
-    return Batch(
-        page.ids, vectors, documents=page.documents, uris=page.uris, metadatas=page.metadatas
-    )
+        made = Embedder(function, None, None, cache).vectors(columns)
+        page = replace(page, vectors=made, has_vector=None)
+    return Batch.of(page)

@@ -14,7 +14,7 @@ from vermilion.embeddings.cache import EmbeddingCache, Purpose
 from vermilion.embeddings.default import DefaultEmbeddingFunction
 from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.errors import ArgumentValueError
-from vermilion.records import Columns
+from vermilion.records import Columns, spread
 from vermilion.switching import maker_of
 from vermilion.types import DataLoader
 
@@ -77,13 +77,43 @@ class Embedder:
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
+    def completed(self, columns: Columns, *, needed: bool = True) -> Columns:
+        """The columns with vectors of the documents where None was given for them.
+
+        Without a function they stay as they are. Raises ValueError for a row that has no document,
+        if all are `needed`.
+        """
+        there = columns.has_vector
+        if there is None or not self.has_function:
+            return columns
+        documents = columns.documents or [None] * len(columns.ids)
+        texts = np.array([text is not None for text in documents], np.bool_) & ~there
+        missing = np.flatnonzero(~(there | texts))
+        if needed and len(missing):
+            raise ArgumentValueError(
+                f"Expected an embedding of record {columns.ids[missing[0]]!r}, or a document to "
+                "make one of, got neither"
+            )
+        if not texts.any():
+            return columns
+        made = spread(self.embed([documents[row] for row in np.flatnonzero(texts)]), texts)
+        if columns.vectors is not None:
+            if made.shape[1] != columns.vectors.shape[1]:
+                raise ArgumentValueError(
+                    f"Inconsistent dimensions: the embeddings that are given and those that are "
+                    f"made have {columns.vectors.shape[1]} and {made.shape[1]}"
+                )
+            made[there] = columns.vectors[there]
+        has_vector = (there | texts) if len(missing) else None
+        return columns._replace(vectors=made, has_vector=has_vector)
+
     def vectors(self, columns: Columns, *, needed: bool = True) -> Matrix | None:
         """Vectors for records: given, or made of documents, images or uris.
 
         None when there is nothing to make them of and they are not `needed`. Raises ValueError
         when it is not clear what to embed.
         """
-        if columns.vectors is not None:
+        if columns.vectors is not None or columns.has_vector is not None:
             return columns.vectors
         sources = [columns.documents, columns.images, columns.uris]
         count = sum(source is not None for source in sources)
@@ -104,7 +134,7 @@ class Embedder:
         New uris alone are loaded and embedded where there is a data loader; without one they are
         only noted, and so is a column with an empty cell, which has nothing to load.
         """
-        if columns.vectors is not None:
+        if columns.vectors is not None or columns.has_vector is not None:
             return columns.vectors
         if columns.documents is not None and columns.images is not None:
             raise ArgumentValueError("At most one of documents, images may be provided")

@@ -308,8 +308,9 @@ class Engine(Protocol):
     ) -> Iterator[Records]:
         """The selected records in the order they were inserted, so many at a time, from one on.
 
-        All of one moment where the engine has the files; over HTTP, each page of its own. For who
-        reads on at once: as long as the iterator lives, the files keep what is overwritten.
+        All of one moment where the engine has the files; over HTTP, each page of its own, and never
+        more than there were at first. For who reads on at once: as long as the iterator lives, the
+        files keep what is overwritten.
 
         With `at` all records as they were then, for collections that keep their history. Raises
         NotFoundError when it does not reach back so far.

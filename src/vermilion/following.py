@@ -62,8 +62,10 @@ class Following:
     def fingerprint(self) -> Fingerprint:
         """Returns what makes its vectors: function, dimension, whether they are of unit length."""
         info = self._engine().get_collection_by_id(self._info.address)
-        found = self._engine().get(info.address, EVERYTHING, _VECTORS, SAMPLE).vectors
-        normalised = None
+        sample = self._engine().get(info.address, EVERYTHING, _VECTORS, SAMPLE)
+        normalised, found = None, sample.vectors
+        if found is not None and sample.has_vector is not None:
+            found = found[sample.has_vector]
         if found is not None and len(found):
             lengths = np.linalg.norm(found.astype(np.float64), axis=1)
             normalised = bool(np.allclose(lengths, 1.0, atol=1e-3))

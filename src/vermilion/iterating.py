@@ -103,7 +103,7 @@ def _pages(
 
 def as_records(records: Records) -> Iterator[Record]:
     """The rows of aligned columns."""
-    columns = (records.documents, records.metadatas, records.vectors, records.uris)
+    columns = (records.documents, records.metadatas, records.embeddings, records.uris)
     cells: list[Any] = [[None] * len(records) if column is None else column for column in columns]
     for row in zip(records.ids, *cells, strict=True):
         yield Record(*row)

@@ -13,7 +13,7 @@ from vermilion.plans import URI, change_leaves, leaves
 from vermilion.ranks import Knn, Rank, Rrf
 from vermilion.search import Search
 from vermilion.sparse_embedder import SparseEmbedder
-from vermilion.types import Hits, Mode, Ranked, SparseVector
+from vermilion.types import Hits, Mode, Ranked, Records, SparseVector
 
 EMBEDDING, DOCUMENT = Key.EMBEDDING.name, Key.DOCUMENT.name
 
@@ -153,9 +153,7 @@ def search_result(searches: Sequence[Search], ranked: Sequence[Ranked]) -> Searc
     return SearchResult(
         ids=[records.ids for records in found],
         documents=[records.documents for records in found],
-        embeddings=[
-            None if records.vectors is None else records.vectors.tolist() for records in found
-        ],
+        embeddings=[None if records.vectors is None else _lists(records) for records in found],
         metadatas=[records.metadatas for records in found],
         scores=[
             one.scores.tolist() if Key.SCORE.name in select else None
@@ -163,6 +161,11 @@ def search_result(searches: Sequence[Search], ranked: Sequence[Ranked]) -> Searc
         ],
         select=[sorted(select) for select in selects],
     )
+
+
+def _lists(records: Records) -> list[list[float] | None]:
+    rows = [] if records.embeddings is None else records.embeddings
+    return [None if row is None else row.tolist() for row in rows]
 
 
 def ranked_hits(ranked: Sequence[Ranked]) -> list[Hits]:

@@ -26,7 +26,7 @@ from vermilion.metadata import check_value as check_value
 from vermilion.metadata import encodable
 from vermilion.metadata import metadata_column as metadata_column
 from vermilion.operators import plain
-from vermilion.types import Mode
+from vermilion.types import Mode, Records
 
 MAX_DIMENSION = 65_535
 
@@ -36,7 +36,8 @@ class Batch:
     """Checked rows, ready for an engine.
 
     `vectors` is float32 of shape (n, dimension), finite, or None when no row has one. Rows whose
-    `has_vector` is False carry none (only `update` takes such rows); `has_vector=None` means all.
+    `has_vector` is False carry none; `has_vector=None` means all. Such rows change records, and new
+    ones come of them only with `bare`: records that have no vector yet.
     A None cell of another column means "nothing given"; so does a None column. The columns in
     `clear` are emptied first in records that exist, whatever is then given for them. `made_by`
     is the function that made the vectors, see `switching.maker_of`; None for given ones.
@@ -50,9 +51,30 @@ class Batch:
     metadatas: Sequence[Mapping[str, Any] | None] | None = None
     clear: frozenset[str] = frozenset()
     made_by: str | None = None
+    bare: bool = False
+
+    @classmethod
+    def of(cls, records: Records) -> Batch:
+        """Rows that make the same records elsewhere."""
+        some = records.has_vector is None or bool(records.has_vector.any())
+        return cls(
+            records.ids,
+            records.vectors if some else None,
+            records.has_vector,
+            records.documents,
+            records.uris,
+            records.metadatas,
+            bare=records.has_vector is not None,
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def have_vectors(self, rows: Sequence[int]) -> bool:
+        """Whether each of these rows has a vector."""
+        if self.vectors is None or self.has_vector is None:
+            return self.vectors is not None
+        return bool(self.has_vector[list(rows)].all())
 
     @property
     def dimension(self) -> int | None:
@@ -60,8 +82,28 @@ class Batch:
         return None if self.vectors is None else self.vectors.shape[1]
 
 
+def picked(records: Records, places: Sequence[int]) -> Records:
+    """The records at some places."""
+
+    def cut(column: list[Any] | None) -> list[Any] | None:
+        return None if column is None else [column[place] for place in places]
+
+    there = None if records.has_vector is None else records.has_vector[places]
+    return Records(
+        [records.ids[place] for place in places],
+        None if records.vectors is None else records.vectors[places],
+        cut(records.documents),
+        cut(records.uris),
+        cut(records.metadatas),
+        None if there is None or there.all() else there,
+    )
+
+
 class Columns(NamedTuple):
-    """The caller's checked columns, before anything is embedded."""
+    """The caller's checked columns, before anything is embedded.
+
+    `has_vector` as for `Batch`; it is None unless the caller said of a row that it has none.
+    """
 
     ids: list[str]
     vectors: NDArray[np.float32] | None
@@ -69,6 +111,7 @@ class Columns(NamedTuple):
     images: list[NDArray[Any]] | None
     uris: list[str | None] | None
     metadatas: list[dict[str, Any] | None] | None
+    has_vector: NDArray[np.bool_] | None = None
 
     def batch(
         self, vectors: NDArray[np.float32] | None, clear: frozenset[str] = frozenset()
@@ -82,6 +125,7 @@ class Columns(NamedTuple):
         return Batch(
             self.ids,
             vectors,
+            self.has_vector,
             documents=self.documents,
             uris=self.uris,
             metadatas=self.metadatas,
@@ -101,13 +145,17 @@ def check_columns(
 
     Raises ValueError, TypeError, DuplicateIDError or InvalidArgumentError.
     """
-    vectors = vector_column(vector_rows(embeddings))  # first: Chroma complains about them first
+    sourceless = documents is None and uris is None
+    given, there = (embeddings, None) if sourceless else some_rows(embeddings)
+    vectors = vector_column(vector_rows(given))  # first: Chroma complains about them first
+    if vectors is not None and there is not None:
+        vectors = spread(vectors, there)
     many_ids, many_metadatas = as_list(ids), as_list(metadatas)
     many_documents, many_images, many_uris = as_list(documents), as_list(images), as_list(uris)
     check_lengths(
         {
             "ids": many_ids,
-            "embeddings": vectors,
+            "embeddings": vectors if there is None else there,
             "metadatas": many_metadatas,
             "documents": many_documents,
             "images": many_images,
@@ -116,11 +164,14 @@ def check_columns(
     )
     return Columns(
         vectors=vectors,
-        documents=document_column(many_documents, optional=vectors is not None),
+        documents=document_column(
+            many_documents, optional=vectors is not None or there is not None
+        ),
         images=image_column(many_images),
         ids=id_column(many_ids),
         metadatas=metadata_column(many_metadatas),
         uris=uri_column(many_uris),
+        has_vector=there,
     )
 
 
@@ -188,6 +239,23 @@ _FORMS = (
     "Expected embeddings to be a list of floats or ints, a list of lists, a numpy array, or a "
     "list of numpy arrays, got "
 )
+
+
+def some_rows(value: Any) -> tuple[Any, NDArray[np.bool_] | None]:
+    """Embeddings without those that are None, and which are there; None for all."""
+    if not isinstance(value, list) or not any(row is None for row in value):
+        return value, None
+    given = [row for row in value if row is not None]
+    if not all(isinstance(row, list) or np.ndim(row) for row in given):
+        return value, None  # is refused as a whole
+    return given or None, np.array([row is not None for row in value], np.bool_)
+
+
+def spread(vectors: NDArray[np.float32], there: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """A row for each place, with the vectors in those that have one."""
+    out = np.zeros((len(there), vectors.shape[1]), np.float32)
+    out[there] = vectors
+    return out
 
 
 def vector_rows(value: object) -> Sequence[Any] | NDArray[Any] | None:

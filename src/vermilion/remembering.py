@@ -111,14 +111,7 @@ class _Shelf:
                 schema=info.schema,
             )
             for page in pages:
-                batch = Batch(
-                    page.ids,
-                    page.vectors,
-                    documents=page.documents,
-                    uris=page.uris,
-                    metadatas=page.metadatas,
-                )
-                engine.add(made.address, batch)
+                engine.add(made.address, Batch.of(page))
             engine.flush(made.address)
             found = engine.get_collection_by_id(made.address)
         finally:

@@ -85,6 +85,7 @@ class WhyNot:
     """Why a record is not in an answer.
 
     `reason`: "unknown id", "not among the ids", "filter" (`failing` names the conditions),
+    "no vector" (the record has none yet),
     "farther" (`distance` against that of the last answer, `rank` from 0), "missed" (near enough,
     and the index did not find it), or "found".
     """

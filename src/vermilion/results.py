@@ -14,7 +14,7 @@ from vermilion.embedder import Embedder
 from vermilion.engine import Column
 from vermilion.errors import ArgumentTypeError
 from vermilion.records import check_count
-from vermilion.types import Hits, Records
+from vermilion.types import Hits, Records, with_none
 
 # How the columns a caller names are called inside.
 _COLUMNS: dict[str, Column] = {
@@ -40,7 +40,7 @@ def get_result(records: Records, include: list[Any], embedder: Embedder) -> GetR
     """What `get` returns."""
     columns = {
         "ids": records.ids,
-        "embeddings": None if records.vectors is None else _doubles(records.vectors),
+        "embeddings": _doubles(records),
         "documents": records.documents,
         "uris": records.uris,
         "included": include,
@@ -57,10 +57,11 @@ def query_result(hits: list[Hits], include: list[Any], embedder: Embedder) -> Qu
         inside = _COLUMNS[name]
         return [getattr(hit.records, inside) for hit in hits] if name in include else None
 
-    vectors = column("embeddings")
     columns = {
         "ids": [hit.records.ids for hit in hits],
-        "embeddings": None if vectors is None else [_doubles(one) for one in vectors],
+        "embeddings": (
+            [_doubles(hit.records) for hit in hits] if "embeddings" in include else None
+        ),
         "documents": column("documents"),
         "uris": column("uris"),
         "included": include,
@@ -105,6 +106,12 @@ def check_cut(offset: object, max_distance: object) -> Cut:
     return Cut(check_count("offset", offset) or 0, max_distance)
 
 
-def _doubles(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Vectors as they are handed out; no vectors at all are one empty axis."""
-    return vectors.astype(np.float64) if len(vectors) else np.empty(0)
+def _doubles(records: Records) -> NDArray[np.float64] | list[NDArray[np.float64] | None] | None:
+    """Vectors as they are handed out; no vectors at all are one empty axis.
+
+    A list where a record has none.
+    """
+    if records.vectors is None:
+        return None
+    doubles = records.vectors.astype(np.float64) if len(records) else np.empty(0)
+    return with_none(doubles, records.has_vector)

@@ -252,11 +252,21 @@ class WriteResult:
         return WriteResult(**counts, ids=ids, made=self.made + other.made)
 
 
+def with_none(
+    vectors: NDArray[Any] | None, has_vector: NDArray[np.bool_] | None
+) -> NDArray[Any] | list[NDArray[Any] | None] | None:
+    """Vectors, as a list with None for those that are not there if there are such."""
+    if vectors is None or has_vector is None:
+        return vectors
+    return [vector if there else None for vector, there in zip(vectors, has_vector, strict=True)]
+
+
 @dataclass(frozen=True)
 class Records:
     """Rows of a collection in aligned columns; a column that was not asked for is None.
 
-    `vectors` is float32 of shape (n, dimension).
+    `vectors` is float32 of shape (n, dimension). Rows whose `has_vector` is False are of bare
+    records, which have none; `has_vector=None` means that all have one.
     """
 
     ids: list[str]
@@ -264,9 +274,15 @@ class Records:
     documents: list[str | None] | None = None
     uris: list[str | None] | None = None
     metadatas: list[dict[str, Any] | None] | None = None
+    has_vector: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def embeddings(self) -> NDArray[np.float32] | list[Vector | None] | None:
+        """The vectors, as a list with None for each bare record if there is one."""
+        return with_none(self.vectors, self.has_vector)
 
 
 class Page(NamedTuple):

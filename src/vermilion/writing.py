@@ -20,11 +20,12 @@ from vermilion.records import (
     check_columns,
     check_count,
     id_column,
+    some_rows,
     vector_rows,
 )
 from vermilion.searching import naming, selected
 from vermilion.sparse_embedder import SparseEmbedder
-from vermilion.types import DeleteResult, OnConflict, WriteResult
+from vermilion.types import DeleteResult, OnConflict, WriteResult, with_none
 
 
 class Writing(Following):
@@ -52,7 +53,9 @@ class Writing(Following):
         """Inserts records; an id that exists keeps its record as it is.
 
         Without `embeddings` the embedding function makes them of the documents, the images, or
-        what the data loader gives for the uris: exactly one of the three.
+        what the data loader gives for the uris: exactly one of the three. None among them has it
+        made of the document; where the collection has no function, the record is stored without
+        one: queries do not find it, everything else does, until an update brings one.
 
         With on_conflict="error" an id that exists raises IDAlreadyExistsError and nothing is
         written; with "update" its record is updated, as `upsert` does. Without `ids`, `make_ids`
@@ -64,8 +67,10 @@ class Writing(Following):
             how = check_on_conflict(on_conflict)
             given = ids, embeddings, metadatas, documents, images, uris
             columns, made = _with_ids(given, make_ids, how)
+            columns = self._embedder.completed(columns)
             vectors = self._embedder.vectors(columns)
             batch = self._signed(columns, self._sparse.filled(columns).batch(vectors))
+            batch = self._barely(batch)
         return _told(self._insert(batch, how, named=report), made, report)
 
     @following
@@ -89,10 +94,16 @@ class Writing(Following):
         with naming("upsert"):
             given = ids, embeddings, metadatas, documents, images, uris
             columns, made = _with_ids(given, make_ids, "update")
+            columns = self._embedder.completed(columns, needed=False)
             vectors = self._embedder.vectors(columns, needed=False)
             batch = self._sparse.filled(columns).batch(vectors, check_clear(clear))
-            batch = self._signed(columns, batch)
+            batch = self._barely(self._signed(columns, batch))
         return _told(self._insert(batch, "update", named=report), made, report)
+
+    def _barely(self, batch: Batch) -> Batch:
+        """The batch, which makes bare records of rows with None where nothing could embed them."""
+        bare = batch.has_vector is not None and not self._embedder.has_function
+        return replace(batch, bare=bare)
 
     def _insert(self, batch: Batch, on_conflict: OnConflict, *, named: bool) -> WriteResult:
         engine, address = self._engine(), self._info.address
@@ -125,6 +136,7 @@ class Writing(Following):
         """
         with naming("update"):
             columns = check_columns(ids, embeddings, metadatas, documents, images, uris)
+            columns = self._embedder.completed(columns, needed=False)
             vectors = self._embedder.vectors_if_any(columns)
             batch = self._sparse.filled(columns).batch(vectors, check_clear(clear))
             batch = self._signed(columns, batch)
@@ -226,10 +238,11 @@ def _with_ids(
     how = check_make_ids(make_ids)
     if ids is not None:
         raise ArgumentValueError("Expected ids or make_ids, got both")
-    lists = [vector_rows(rest[0]), *map(as_list, rest[1:])]
+    given_rows, there = some_rows(rest[0])
+    lists = [vector_rows(given_rows) if there is None else there, *map(as_list, rest[1:])]
     count = max(0 if column is None else len(column) for column in lists)
     columns = check_columns([str(row) for row in range(count)], *rest)
-    cells = [columns.documents, columns.uris, columns.vectors]
+    cells = [columns.documents, columns.uris, with_none(columns.vectors, columns.has_vector)]
     rows = zip(*([None] * count if column is None else column for column in cells), strict=True)
     made = [made_id(how, *row) for row in rows]
     if on_conflict == "error":
@@ -257,6 +270,7 @@ def _one_each(columns: Columns, *, last: bool) -> Columns:
         cut(columns.images),
         cut(columns.uris),
         cut(columns.metadatas),
+        None if columns.has_vector is None else columns.has_vector[kept],
     )
 
 

@@ -21,6 +21,7 @@ from vermilion.errors import DamagedError, StorageError, VersionMismatchError
 from vermilion.local.backup import info_form, info_of
 from vermilion.local.checker import check_store
 from vermilion.local.history import drop
+from vermilion.local.snapshot import BARE
 from vermilion.local.sqlite import alone_in, copy_pages, harden, template, translated
 from vermilion.local.store import RECORDS, SCRIPT, Store
 from vermilion.local.transaction import Transaction
@@ -72,7 +73,8 @@ def load(path: Path, folder: Path) -> CollectionInfo:
             connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
             info = _info(connection)
             connection.execute("drop table bundle")
-            if connection.execute(_PARTS).fetchall() != _parts_of_a_store():
+            parts = [part for part in connection.execute(_PARTS) if part[3] != BARE]
+            if parts != _parts_of_a_store():
                 raise DamagedError("it has other tables than a collection")
     except DamagedError as error:
         raise DamagedError(f"{path} is no bundle, or a damaged one: {error}") from error

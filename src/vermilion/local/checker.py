@@ -14,7 +14,7 @@ from zlib import crc32
 from vermilion.errors import NotFoundError, VermilionError
 from vermilion.local.rows import checksum, decode_metadata
 from vermilion.local.segment_checker import check_segments
-from vermilion.local.snapshot import Snapshot
+from vermilion.local.snapshot import WITH_BARE, Snapshot
 from vermilion.local.sqlite import integrity
 from vermilion.local.store import Store
 
@@ -108,20 +108,23 @@ def _log(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _rows(snapshot: Snapshot) -> Iterator[Finding]:
     last = 0
+    widths = {4 * (snapshot.head.dimension or 0)}
+    if snapshot.head.format >= WITH_BARE:
+        widths.add(0)
     while page := snapshot.connection.execute(_PAGE_OF_RECORDS, (last, PAGE)).fetchall():
         last = page[-1][0]  # type: ignore[assignment]  # keys are integers
         for row in page:
-            yield from _row(row, snapshot.head.dimension)
+            yield from _row(row, widths)
         yield from _ids(snapshot, page)
 
 
-def _row(row: Any, dimension: int | None) -> Iterator[Finding]:
+def _row(row: Any, widths: set[int]) -> Iterator[Finding]:
     key, id, document, uri, metadata, crc, vector, vector_crc = row
     if not _sound(id, document, uri, metadata, crc):
         yield Finding("record", f"record {key} ({id!r}) is not what was written")
     if vector is None:
         yield Finding("vector", f"record {key} ({id!r}) has no vector")
-    elif len(vector) != 4 * (dimension or 0) or crc32(vector) != vector_crc:
+    elif len(vector) not in widths or crc32(vector) != vector_crc:
         yield Finding("vector", f"the vector of record {key} ({id!r}) is not what was written")
 
 

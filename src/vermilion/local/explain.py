@@ -28,7 +28,7 @@ def explain(
     """Answers the query and tells how."""
     planner.check_dimension(moment, vectors)
     marks = [perf_counter()]
-    matches = planner.selected(moment, selection)
+    matches = planner.selected(moment, selection).with_vectors()
     marks.append(perf_counter())
     found = search(moment, wish._replace(audit=False), vectors, matches)
     marks.append(perf_counter())
@@ -92,7 +92,10 @@ def why_not(
         failing = _failing(moment, selection.filter, slot)
         if failing:
             return WhyNot("filter", failing)
-    return _by_distance(moment, wish, vector, planner.selected(moment, selection), slot)
+    if moment.view.bare is not None and moment.view.bare[slot]:
+        return WhyNot("no vector")
+    matches = planner.selected(moment, selection).with_vectors()
+    return _by_distance(moment, wish, vector, matches, slot)
 
 
 def _by_distance(

@@ -164,9 +164,10 @@ class _Work:
         self._publish(*work.blocks())
 
     def _read(self, keys: Keys, slots: Slots) -> tuple[Slots, NDArray[np.float32]]:
-        """Those of the slots that still have a record, in their order, and its vectors."""
+        """Those of the slots that still have a vector, in their order, and the vectors."""
         with self._store.reading() as snapshot:
             present = np.isin(keys[slots], snapshot.present(keys[slots]))
+            present &= ~np.isin(keys[slots], snapshot.bare_keys(keys[slots]))
             return slots[present], snapshot.vectors(keys[slots[present]])
 
     def _listed(self) -> bool:

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 import numpy as np
+from numpy.typing import NDArray
 
 from vermilion.engine import Column
 from vermilion.errors import ConflictError, NotFoundError
 from vermilion.local.snapshot import Keys, Snapshot, records_of
 from vermilion.local.transaction import Transaction
+from vermilion.records import spread
 from vermilion.types import Records, WriteResult
 
 if TYPE_CHECKING:
@@ -214,12 +216,19 @@ def records_then(
     array = apsw.carray(np.ascontiguousarray(keys))
     found: Any = snapshot.connection.execute(_CELLS, (array, then.seq)).fetchall()
     rows = [row[5:] if row[0] is None else row[1:5] for row in found]
-    vectors = None
+    vectors, has_vector = None, None
     if "vectors" in columns:
-        blobs: Any = snapshot.connection.execute(_VECTORS, (array, then.seq))
-        joined = b"".join(blob for (blob,) in blobs)
-        vectors = np.frombuffer(joined, "<f4").reshape(len(keys), -1)
-    return records_of(rows, vectors, columns)
+        found = snapshot.connection.execute(_VECTORS, (array, then.seq))
+        vectors, has_vector = _matrix([blob for (blob,) in found])
+    return records_of(rows, columns, vectors, has_vector)
+
+
+def _matrix(blobs: list[bytes]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Stored vectors as one array, and which of them are none, if any is."""
+    has_vector = np.array([bool(blob) for blob in blobs], np.bool_)
+    count = int(has_vector.sum())
+    there = np.frombuffer(b"".join(blobs), "<f4").reshape(count, -1 if count else 0)
+    return (there, None) if has_vector.all() else (spread(there, has_vector), has_vector)
 
 
 def difference(snapshot: Snapshot, since: datetime, until: datetime) -> Difference:
@@ -250,7 +259,8 @@ def _states(snapshot: Snapshot, then: Then, keys: Keys) -> dict[str, Any]:
 
 
 def _held(records: Records) -> dict[str, Any]:
-    vectors = [] if records.vectors is None else [row.tobytes() for row in records.vectors]
+    embeddings = [] if records.embeddings is None else records.embeddings
+    vectors = [b"" if row is None else row.tobytes() for row in embeddings]
     cells = (records.documents or [], records.uris or [], records.metadatas or [], vectors)
     return dict(zip(records.ids, zip(*cells, strict=True), strict=True))
 

@@ -198,7 +198,7 @@ class Indexer:
             return self._reload(snapshot)
         for index in state.tail.indexes():
             index.apply(change, snapshot)
-        state.view = View(head.seq, live, view.table)
+        state.view = View(head.seq, live, view.table, _bare(snapshot, change, view.bare))
         return state
 
     # ── starting over ────────────────────────────────────────────────────────────────────────────
@@ -213,7 +213,8 @@ class Indexer:
         table = SlotTable(tail, [segment.keys for segment, _ in segments])
         live = [alive for _, alive in segments]
         live.append(np.ones(len(table) - table.sealed, np.bool_))
-        view = View(snapshot.head.seq, np.concatenate(live), table)
+        keys = table.keys(len(table))
+        view = View(snapshot.head.seq, np.concatenate(live), table, _bare_among(keys, snapshot))
         placed, base = [], 0
         for segment, _ in segments:
             placed.append((base, segment))
@@ -307,6 +308,20 @@ class Indexer:
             words = Words(base)
             words.apply(everything, snapshot)
             tail.words = words
+
+
+def _bare_among(keys: Keys, snapshot: Snapshot) -> Mask | None:
+    bare = snapshot.bare_keys()
+    return np.isin(keys, bare) if len(bare) else None
+
+
+def _bare(snapshot: Snapshot, change: Change, before: Mask | None) -> Mask | None:
+    """Which slots are of records without a vector, those that are new among them."""
+    new = snapshot.bare(change.keys)
+    if before is None and new is None:
+        return None
+    old = np.zeros(change.first, np.bool_) if before is None else before
+    return np.concatenate((old, np.zeros(len(change.keys), np.bool_) if new is None else new))
 
 
 def _tail_is_alive(view: View) -> bool:

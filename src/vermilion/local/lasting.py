@@ -63,10 +63,8 @@ class Lasting:
         if at is not None or selection == Selection():
             with store.reading() as snapshot:
                 if at is None:
-                    keys = snapshot.all_keys()
-                    yield from _pages(
-                        partial(snapshot.records, columns=columns), keys[offset:], rows
-                    )
+                    for keys in snapshot.pages_of_keys(rows, offset):
+                        yield snapshot.records(keys, columns)
                 else:
                     then = history.then(snapshot, at)
                     keys = history.keys_then(snapshot, then)

@@ -55,6 +55,13 @@ class Matches:
         if open_question is not None and open_question.unsure is not None:
             self._unsure = open_question.unsure & possible
 
+    def with_vectors(self) -> Matches:
+        """Those of the slots whose record has a vector: who looks for neighbours starts here."""
+        bare = self._moment.view.bare
+        return (
+            self if bare is None else Matches(self._moment, self._possible & ~bare, self._question)
+        )
+
     @property
     def possible(self) -> Mask:
         """All that may match: an array that changes as documents are read."""

@@ -80,7 +80,7 @@ def query(
 ) -> list[Hits]:
     """For each query vector the nearest of the selected records."""
     check_dimension(moment, vectors)
-    found = search(moment, wish, vectors, selected(moment, selection))
+    found = search(moment, wish, vectors, selected(moment, selection).with_vectors())
     return [_hits(moment, one.nearest, columns) for one in found]
 
 

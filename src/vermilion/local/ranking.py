@@ -142,7 +142,8 @@ class _Ranking(NamedTuple):
             )
         queries = np.array([leaf.query], np.float32)
         planner.check_dimension(self.moment, queries)
-        return k_nearest(self.moment, self.wish(leaf.limit), queries, self.matches)[0].nearest
+        matches = self.matches.with_vectors()
+        return k_nearest(self.moment, self.wish(leaf.limit), queries, matches)[0].nearest
 
 
 _OF_TWO: Mapping[type[Rank], Compute] = {

@@ -1,9 +1,9 @@
-"""How a record is written down: its metadata as JSON, its checksum, the hash of its id."""
+"""How records are written down: metadata as JSON, checksums, hashes of ids, runs of keys."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -88,3 +88,25 @@ def hash_ids(ids: Iterable[str]) -> NDArray[np.int64]:
 def hash_id(id: str) -> int:
     """64 bits of the id as a signed integer. Equal hashes are told apart by the id itself."""
     return int.from_bytes(blake2b(id.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def runs(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ascending keys as runs (first, last) of neighbours.
+
+    >>> list(runs([1, 2, 3, 7, 9, 10]))
+    [(1, 3), (7, 7), (9, 10)]
+    """
+    if isinstance(keys, range):
+        if keys:
+            yield keys[0], keys[-1]
+        return
+    start = last = None
+    for key in keys:
+        if start is None or last is None:
+            start = key
+        elif key != last + 1:
+            yield start, last
+            start = key
+        last = key
+    if start is not None and last is not None:
+        yield start, last

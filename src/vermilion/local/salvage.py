@@ -28,7 +28,7 @@ from vermilion.local.catalogue import Catalogue
 from vermilion.local.engine import CATALOGUE, COLLECTIONS, LOST, LocalEngine
 from vermilion.local.rows import checksum, decode_metadata, hash_id
 from vermilion.local.store import RECORDS
-from vermilion.records import Batch
+from vermilion.records import Batch, spread
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address
 
 REPORT = "salvage.jsonl"
@@ -154,13 +154,18 @@ Row = tuple[str, str | None, str | None, str | None, bytes]
 
 
 def _add(engine: LocalEngine, address: Address, rows: list[Row]) -> int:
-    ids, documents, uris, metadatas, vectors = map(list, zip(*rows, strict=True))
+    ids, documents, uris, metadatas, blobs = map(list, zip(*rows, strict=True))
+    has_vector = np.array([bool(blob) for blob in blobs], np.bool_)
+    there = [np.frombuffer(blob, "<f4") for blob in blobs if blob]
+    vectors = spread(np.stack(there), has_vector) if there else None
     batch = Batch(
         ids,
-        np.frombuffer(b"".join(vectors), "<f4").reshape(len(rows), -1),
-        documents=documents,
-        uris=uris,
-        metadatas=[decode_metadata(text) for text in metadatas],
+        vectors,
+        has_vector,
+        documents,
+        uris,
+        [decode_metadata(text) for text in metadatas],
+        bare=True,
     )
     return engine.add(address, batch).inserted
 
@@ -199,7 +204,7 @@ class _Rescue:
         head = "select next_key - 1, 4 * coalesce(dimension, 0) from head"
         tables = (
             "select (select max(key) from records),"
-            " (select length(vector) from vectors order by key desc limit 1)"
+            " (select length(vector) from vectors where vector <> x'' order by key desc limit 1)"
         )
         try:
             end, width = self._connection.execute(head).fetchone() or (None, None)
@@ -252,7 +257,7 @@ class _Rescue:
             wrong = "a record has another key than its id"
         elif vector is None:
             wrong = "a record without a vector"
-        elif len(vector[0]) != width or crc32(vector[0]) != vector[1]:
+        elif len(vector[0]) not in (0, width) or crc32(vector[0]) != vector[1]:
             wrong = "the vector is not what was written"
         if wrong is None and vector is not None:
             return id, document, uri, metadata, vector[0]

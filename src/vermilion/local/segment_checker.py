@@ -238,6 +238,7 @@ def _check_graph(
     """A graph is of these vectors when most lead to their own records."""
     slots = np.flatnonzero(alive)
     slots = slots[np.isin(segment.keys[slots], snapshot.present(segment.keys[slots]))]
+    slots = slots[~np.isin(segment.keys[slots], snapshot.bare_keys(segment.keys[slots]))]
     if len(slots) < SAMPLE:
         return
     sample = slots[np.linspace(0, len(slots) - 1, SAMPLE).astype(np.int64)]

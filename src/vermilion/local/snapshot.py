@@ -19,7 +19,9 @@ from vermilion.errors import DamagedError, NotFoundError, VersionMismatchError
 from vermilion.local.rows import decode_metadata, hash_ids
 from vermilion.types import Records
 
-FORMAT = 1
+# Files with bare records, which have an empty vector, are of the newer format.
+FORMAT, WITH_BARE = 2, 2
+BARE = "CREATE INDEX bare on vectors (key) where length(vector) = 0"
 
 # What a log entry says of its keys.
 VECTOR, CELLS, DELETED = 1, 2, 4
@@ -58,6 +60,19 @@ class Head:
     sealed: int
     tail: int
     generation: int
+
+    @property
+    def stands(self) -> tuple[int | None, ...]:
+        """What writes change of it."""
+        return (
+            self.seq,
+            self.floor,
+            self.rows,
+            self.next_key,
+            self.folded,
+            self.dimension,
+            self.tail,
+        )
 
 
 class SegmentRow(NamedTuple):
@@ -130,7 +145,7 @@ class Snapshot:
             keys = distinct(np.array([key for (key,) in found], np.int64))
             rows = list(self.for_keys(CELLS_OF, keys))
             if rows and len(rows) == len(keys) and {row[0] for row in rows} <= set(ids):
-                return records_of(rows, self._vectors_if(columns, keys), columns)
+                return records_of(rows, columns, *self._vectors_if(columns, keys))
         # None is there, or one that is asked for has the hash of another.
         return self.records(np.sort(np.fromiter(self.keys_of(ids).values(), np.int64)), columns)
 
@@ -150,6 +165,17 @@ class Snapshot:
             (-1 if after is None else after, limit),
         )
         return np.fromiter((key for (key,) in rows), np.int64, -1)
+
+    def pages_of_keys(self, rows: int, offset: int = 0) -> Iterator[Keys]:
+        """The keys of all records but the first `offset`, ascending, so many at a time."""
+        after: int | None = -1
+        if offset:
+            after = self._connection.execute(
+                "select key from records order by key limit 1 offset ?", (offset - 1,)
+            ).get
+        while after is not None and len(keys := self.page_of_keys(rows, after)):
+            yield keys
+            after = int(keys[-1])
 
     def present(self, keys: Keys) -> Keys:
         """Those of the keys that have a record, in the order given."""
@@ -180,17 +206,44 @@ class Snapshot:
         """The rows with these keys, in their order."""
         if not len(keys):
             return no_records(columns, self.head.dimension)
-        vectors = self._vectors_if(columns, keys)
+        vectors, has_vector = self._vectors_if(columns, keys)
         if _CELLS.isdisjoint(columns):
-            return Records(self._ids(keys), vectors)
+            return Records(self._ids(keys), vectors, has_vector=has_vector)
         rows = self._all(self.for_keys(CELLS_OF, keys), keys)
-        return records_of(rows, vectors, columns)
+        return records_of(rows, columns, vectors, has_vector)
 
-    def _vectors_if(self, columns: Collection[Column], keys: Keys) -> NDArray[np.float32] | None:
-        return self.vectors(keys) if "vectors" in columns else None
+    def _vectors_if(
+        self, columns: Collection[Column], keys: Keys
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
+        """The vectors, where they are asked for, and which of them are there unless all are."""
+        if "vectors" not in columns:
+            return None, None
+        bare = self.bare(keys)
+        return self.vectors(keys), None if bare is None else ~bare
+
+    def bare(self, keys: Keys) -> NDArray[np.bool_] | None:
+        """Which of these records have no vector; None when all have one."""
+        found = self.bare_keys(keys)
+        return np.isin(keys, found) if len(found) else None
+
+    def bare_keys(self, keys: Keys | None = None) -> Keys:
+        """The records without a vector, of all or of these, ascending."""
+        if self.head.format < WITH_BARE:
+            return np.empty(0, np.int64)
+        if keys is None:
+            rows: Iterable[Any] = self._connection.execute(
+                "select key from vectors where length(vector) = 0 order by key"
+            )
+        else:
+            rows = self.for_keys(
+                "select v.key from carray(?1) c cross join vectors v"
+                " on v.key = c.value and length(v.vector) = 0",
+                keys,
+            )
+        return np.sort(np.fromiter((key for (key,) in rows), np.int64, -1))
 
     def vectors(self, keys: Keys) -> NDArray[np.float32]:
-        """The vectors with these keys, in their order, shape (n, dimension)."""
+        """The vectors with these keys, in their order, shape (n, dimension); of bare ones zeros."""
         dimension = self.head.dimension or 0
         rows = iter(
             self.for_keys(
@@ -206,7 +259,15 @@ class Snapshot:
                 space[end : end + len(piece)] = np.frombuffer(piece, np.uint8)
             end += len(piece)
         if end != len(space):
+            return self._some_vectors(keys, found)
+        return found
+
+    def _some_vectors(self, keys: Keys, found: NDArray[np.float32]) -> NDArray[np.float32]:
+        bare = self.bare(keys)
+        if bare is None:
             raise DamagedError(f"{len(keys)} vectors were looked up, and not all are there")
+        found[bare] = 0
+        found[~bare] = self.vectors(keys[~bare])
         return found
 
     def metadatas(self, keys: Keys) -> Iterator[dict[str, Any] | None]:
@@ -271,7 +332,10 @@ def _unpacked(bits: Any, count: Any) -> NDArray[np.bool_]:
 
 
 def records_of(
-    rows: Iterable[Sequence[Any]], vectors: NDArray[np.float32] | None, columns: Collection[Column]
+    rows: Iterable[Sequence[Any]],
+    columns: Collection[Column],
+    vectors: NDArray[np.float32] | None = None,
+    has_vector: NDArray[np.bool_] | None = None,
 ) -> Records:
     """Rows of id, document, uri and metadata as the columns that were asked for."""
     ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
@@ -281,6 +345,7 @@ def records_of(
         documents if "documents" in columns else None,
         uris if "uris" in columns else None,
         [*map(decode_metadata, metadatas)] if "metadatas" in columns else None,
+        has_vector,
     )
 
 
@@ -289,5 +354,7 @@ def no_records(columns: Collection[Column], dimension: int | None = None) -> Rec
     return Records(
         [],
         np.empty((0, dimension or 0), np.float32) if "vectors" in columns else None,
-        *([] if name in columns else None for name in ("documents", "uris", "metadatas")),
+        [] if "documents" in columns else None,
+        [] if "uris" in columns else None,
+        [] if "metadatas" in columns else None,
     )

@@ -27,7 +27,8 @@ create table records (
     crc      integer not null               -- of the four columns above
 );
 
--- Its vector: little-endian float32.
+-- Its vector: little-endian float32; empty while the record has none. The first such record makes
+-- head.format 2 and an index: create index bare on vectors (key) where length(vector) = 0.
 create table vectors (
     key    integer primary key,
     vector blob    not null,

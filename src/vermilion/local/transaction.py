@@ -22,13 +22,14 @@ from vermilion.errors import (
     FunctionChangedError,
     ids_exist,
 )
-from vermilion.local.rows import checksum, encode_metadata, hash_id, merge_metadata
+from vermilion.local.rows import checksum, encode_metadata, hash_id, merge_metadata, runs
 from vermilion.local.snapshot import (
+    BARE,
     CELLS,
     CELLS_OF,
     DELETED,
     VECTOR,
-    Head,
+    WITH_BARE,
     Keys,
     SegmentRow,
     Snapshot,
@@ -43,6 +44,7 @@ FOLD_IDS = 50_000
 ROWS_A_STATEMENT = 64
 _URIS: tuple[Column, ...] = ("uris",)
 _SOURCES: tuple[Column, ...] = ("documents", "uris")
+_NO_VECTOR = memoryview(b"")
 # Records whose vectors are replaced at a time.
 ROWS_A_PAGE = 2_000
 # So many entries of the log are kept for readers that are behind; who is further back starts over.
@@ -56,7 +58,7 @@ class Transaction(Snapshot):
 
     def __init__(self, connection: apsw.Connection, name: str) -> None:
         super().__init__(connection, name)
-        self._stood = _stands(self.head)  # as it is in the file
+        self._stood = self.head.stands  # as it is in the file
 
     def add(self, batch: Batch, *, new_only: bool = False, named: bool = False) -> WriteResult:
         """Inserts the rows whose id is new; `new_only` refuses the others, and all with them."""
@@ -137,12 +139,14 @@ class Transaction(Snapshot):
             )
         )
         for id, key, dimension in rows:
-            if self.head.rows and dimension != self.head.dimension:
+            if not dimension:
+                self._tell_bare()
+            elif self.head.rows and self.head.dimension not in (None, dimension):
                 raise DimensionError(
                     f"Collection expecting embedding with dimension of {self.head.dimension}, got "
                     f"{dimension}"
                 )
-            self.head.dimension = dimension
+            self.head.dimension = dimension or self.head.dimension
             self.head.rows += 1
             table = "ids" if key < self.head.folded else "recent_ids"
             self._connection.execute(
@@ -177,12 +181,15 @@ class Transaction(Snapshot):
     def _insert(self, batch: Batch, rows: Sequence[int]) -> None:
         if not rows:
             return
-        if batch.vectors is None or not _have_vectors(batch, rows):
+        complete = batch.have_vectors(rows)
+        if not complete and not (batch.bare and _have_sources(batch, rows)):
             raise ArgumentValueError(
                 "Exactly one of embeddings, documents, images, uris must be provided for records "
                 "that do not exist yet"
             )
-        self.head.dimension = batch.dimension
+        self.head.dimension = batch.dimension or self.head.dimension
+        if not complete:
+            self._tell_bare()
         first = self.head.next_key
         self.head.next_key += len(rows)
         self.head.rows += len(rows)
@@ -199,6 +206,13 @@ class Transaction(Snapshot):
             sorted((hash_id(batch.ids[row]), first + i) for i, row in enumerate(rows)),
         )
         self._log(range(first, self.head.next_key), VECTOR | CELLS)
+
+    def _tell_bare(self) -> None:
+        """Has readers reckon with records that have no vector, and find them."""
+        if self.head.format < WITH_BARE:
+            self.head.format = WITH_BARE
+            self._connection.execute(BARE)
+            self._connection.execute("update head set format = ?", (WITH_BARE,))
 
     def _put(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Inserts some rows with each statement: a tenth less work than a statement a row."""
@@ -267,9 +281,15 @@ class Transaction(Snapshot):
         rows = [pair for pair in rows if batch.has_vector is None or batch.has_vector[pair[0]]]
         if not rows:
             return []
-        stored = self.vectors(np.array([key for _, key in rows], np.int64))
+        keys = np.array([key for _, key in rows], np.int64)
+        bare = self.bare(keys)
+        if self.head.dimension is None:  # until now no record had a vector
+            self.head.dimension = batch.dimension
+        stored = self.vectors(keys)
         given = batch.vectors[[row for row, _ in rows]]
         differs = (stored.view(np.int32) != given.view(np.int32)).any(axis=1)
+        if bare is not None:
+            differs |= bare
         blobs = _blobs(batch, [row for row, _ in rows])
         return [
             (key, blob, crc32(blob))
@@ -368,7 +388,7 @@ class Transaction(Snapshot):
             head.floor = floor
             self._connection.execute("delete from log where seq <= ?", (floor,))
         self._fold_ids()
-        if (stands := _stands(head)) != self._stood:
+        if (stands := head.stands) != self._stood:
             self._stood = stands
             self._connection.execute(
                 "update head set"
@@ -418,39 +438,13 @@ class Transaction(Snapshot):
             self._connection.execute("delete from recent_ids")
 
 
-def _stands(head: Head) -> tuple[int | None, ...]:
-    """What writes change in the head."""
-    return (
-        head.seq,
-        head.floor,
-        head.rows,
-        head.next_key,
-        head.folded,
-        head.dimension,
-        head.tail,
+def _have_sources(batch: Batch, rows: Sequence[int]) -> bool:
+    """Whether each row has something that a vector could be made of, or a vector."""
+    columns = [column for column in (batch.documents, batch.uris) if column is not None]
+    return all(
+        batch.have_vectors([row]) or any(column[row] is not None for column in columns)
+        for row in rows
     )
-
-
-def runs(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ascending keys as runs (first, last) of neighbours.
-
-    >>> list(runs([1, 2, 3, 7, 9, 10]))
-    [(1, 3), (7, 7), (9, 10)]
-    """
-    if isinstance(keys, range):
-        if keys:
-            yield keys[0], keys[-1]
-        return
-    start = last = None
-    for key in keys:
-        if start is None or last is None:
-            start = key
-        elif key != last + 1:
-            yield start, last
-            start = key
-        last = key
-    if start is not None and last is not None:
-        yield start, last
 
 
 def _records(
@@ -475,14 +469,16 @@ def _changes(batch: Batch, keys: dict[str, int], changed: set[int]) -> dict[str,
     }
 
 
-def _have_vectors(batch: Batch, rows: Sequence[int]) -> bool:
-    return batch.has_vector is None or bool(batch.has_vector[list(rows)].all())
-
-
 def _blobs(batch: Batch, rows: Sequence[int]) -> Iterator[memoryview]:
-    """The vectors of these rows as bytes, without copying them one by one."""
-    if batch.vectors is not None:
+    """The vectors of these rows as bytes, without copying them one by one; of bare ones none."""
+    if batch.vectors is None:
+        yield from [_NO_VECTOR] * len(rows)
+    elif batch.has_vector is None:
         yield from _matrix_blobs(batch.vectors, rows)
+    else:
+        blobs = _matrix_blobs(batch.vectors, rows)
+        for blob, there in zip(blobs, batch.has_vector[list(rows)], strict=True):
+            yield blob if there else _NO_VECTOR
 
 
 def _matrix_blobs(

@@ -63,7 +63,56 @@ def read_collections(source: ChromaSqlite) -> list[ChromaCollection]:
     lost = {id for id in segments if id not in known}
     found += [_nameless(source, id, segments[id]) for id in sorted(lost)]
     used = {id for scopes in segments.values() for id in scopes.values()}
-    return [_with_index(source, one, used) for one in found] + _orphans(source, used)
+    owners = _owners(source, used)
+    homes = {owner: segment for segment, owner in owners.items()}
+    found = [_with_records(one, homes.get(one.id)) for one in found]
+    orphans = _orphans(source, used, owners, {one.id for one in found})
+    return [_with_index(source, one, used) for one in found] + orphans
+
+
+def _owners(source: ChromaSqlite, used: set[str]) -> dict[str, str]:
+    """From segments of records that the catalogue has lost to their collections.
+
+    The queue tells: most of what was written last to a collection is among its records.
+    """
+    segments = _lost_segments(source, used)
+    if not segments or not source.has("embeddings_queue"):
+        return {}
+    written: dict[str, set[str]] = {}
+    for topic, id in source.rows("select distinct topic, id from embeddings_queue"):
+        written.setdefault(str(topic).rpartition("/")[2], set()).add(str(id))
+    pairs = []
+    for segment in segments:
+        ids = _ids_of(source, segment)
+        common = {owner: len(ids & theirs) for owner, theirs in written.items()}
+        pairs += [
+            (count, segment, owner)
+            for owner, count in common.items()
+            if count > len(written[owner]) // 2
+        ]
+    owners: dict[str, str] = {}
+    for _, segment, owner in sorted(pairs, reverse=True):
+        if segment not in owners and owner not in owners.values():
+            owners[segment] = owner
+    return owners
+
+
+def _with_records(one: ChromaCollection, segment: str | None) -> ChromaCollection:
+    """The collection with the records that it must have had, where the catalogue has lost them."""
+    if segment is None or one.metadata_segment is not None:
+        return one
+    notes = (*one.notes, "the catalogue has lost its records; those that the queue tells of it")
+    return replace(one, metadata_segment=segment, notes=notes)
+
+
+def _lost_segments(source: ChromaSqlite, used: set[str]) -> list[str]:
+    rows = source.rows("select distinct segment_id from embeddings")
+    return sorted({str(id) for (id,) in rows} - used)
+
+
+def _ids_of(source: ChromaSqlite, segment: str) -> set[str]:
+    rows = source.rows("select embedding_id from embeddings where segment_id = ?", (segment,))
+    return {str(id) for (id,) in rows}
 
 
 def _with_index(source: ChromaSqlite, one: ChromaCollection, used: set[str]) -> ChromaCollection:
@@ -75,16 +124,20 @@ def _with_index(source: ChromaSqlite, one: ChromaCollection, used: set[str]) -> 
     return replace(one, vector_segment=folder, dimension=one.dimension or dimension, notes=notes)
 
 
-def _orphans(source: ChromaSqlite, known: set[str]) -> list[ChromaCollection]:
+def _orphans(
+    source: ChromaSqlite, known: set[str], owners: dict[str, str], named: set[str]
+) -> list[ChromaCollection]:
     """Collections of the records whose segments the catalogue has lost, each with its index."""
-    rows = source.rows("select distinct segment_id from embeddings")
     found = []
-    for segment in sorted({str(id) for (id,) in rows} - known):
+    for segment in _lost_segments(source, known):
+        id = owners.get(segment, segment)
+        if id in named:
+            continue
         folder, dimension = _index_of(source, segment, known)
         notes = ("records that the catalogue has lost; so are their name and configuration",)
         found.append(
             ChromaCollection(
-                segment, DEFAULT_TENANT, DEFAULT_DATABASE, f"lost-{segment}", None,
+                id, DEFAULT_TENANT, DEFAULT_DATABASE, f"lost-{id}", None,
                 Configuration(), None, dimension, segment, folder, notes,
             )
         )  # fmt: skip
@@ -93,8 +146,7 @@ def _orphans(source: ChromaSqlite, known: set[str]) -> list[ChromaCollection]:
 
 def _index_of(source: ChromaSqlite, segment: str, known: set[str]) -> tuple[str | None, int | None]:
     """The folder, and the dimension, of the index that has most ids of a segment."""
-    rows = source.rows("select embedding_id from embeddings where segment_id = ?", (segment,))
-    ids = {str(id) for (id,) in rows}
+    ids = _ids_of(source, segment)
     best: tuple[int, str | None, int | None] = (0, None, None)
     for path in sorted(source.directory.glob(f"*/{IDS}")):
         folder = path.parent

@@ -290,20 +290,21 @@ class _Reader:
         seen: set[str] = set()
         keys = self._keys()
         for start in range(0, len(keys), rows):
-            page = self._page(keys[start : start + rows])
-            seen.update(record.id for record in page)
+            page = self._page(keys[start : start + rows].tolist())
+            ids = (record.id for record in page)
+            seen.update(id for id in ids if self._owner.damaged or id in self._pending)
             changed = [self._changed(record) for record in page]
             yield [record for record in changed if record is not None]
         late = self._late(seen)
         for start in range(0, len(late), rows):
             yield late[start : start + rows]
 
-    def _keys(self) -> list[int]:
+    def _keys(self) -> NDArray[np.int64]:
         found = self._source.rows(
             "select id from embeddings where segment_id = ?",
             (self._collection.metadata_segment,),
         )
-        return sorted(key for (key,) in found)
+        return np.sort(np.fromiter((key for (key,) in found), np.int64, -1))
 
     def _page(self, keys: list[int]) -> list[_Record]:
         bounds = (keys[0], keys[-1])
@@ -364,7 +365,10 @@ class _Reader:
         return None if made is None else _Record(record.id, steps[-1][0], made)
 
     def _late(self, seen: set[str]) -> list[_Record]:
-        """Records that the metadata segment does not have: only in the queue, or lost from it."""
+        """Records that the metadata segment does not have: only in the queue, or lost from it.
+
+        `seen` are those that it has, of a whole directory only those that the queue has, too.
+        """
         found = []
         for id, steps in {**self._whole, **self._pending}.items():
             if id not in seen:

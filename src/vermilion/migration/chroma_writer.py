@@ -169,35 +169,48 @@ class _Writer:
         moved = Moved(title(collection), "migrated", id, id)
         dimension = None
         for page in self._source.records(collection, ROWS):
-            dimension = self._add_records(collection, page)
-            moved.rows += len(page)
+            rows = self._rows(collection, page)
+            if rows:
+                self._add_records(rows)
+                dimension = len(rows[0][3]) // 4
+            moved.rows += len(rows)
             self._progress(moved.title, moved.rows)
         self._connection.execute(
             "update collections set dimension = ? where id = ?", (dimension, id)
         )
         return moved
 
-    def _add_records(self, collection: Described, page: Records) -> int:
-        assert page.vectors is not None
+    def _rows(self, collection: Described, page: Records) -> list[tuple[int, str, str, bytes, str]]:
+        """The rows of the queue; records that Chroma cannot have are told as lost."""
+        assert page.embeddings is not None
         topic, empty = f"{_TOPIC}{collection.id}", [None] * len(page)
         columns = zip(
             page.ids,
-            page.vectors.astype("<f4"),
+            page.embeddings,
             page.documents or empty,
             page.uris or empty,
             page.metadatas or empty,
             strict=True,
         )
-        rows = [
-            (ADD, topic, id, vector.tobytes(), self._cells(collection, id, document, uri, metadata))
-            for id, vector, document, uri, metadata in columns
-        ]
+        rows = []
+        for id, vector, document, uri, metadata in columns:
+            cells = self._cells(collection, id, document, uri, metadata)
+            if vector is None:
+                what = "a directory of Chroma cannot have a record without a vector"
+                known = {"record": json.loads(cells)}
+                self._source.losses.append(
+                    Loss(title(collection), what, id, lost=True, known=known)
+                )
+            else:
+                rows.append((ADD, topic, id, vector.astype("<f4").tobytes(), cells))
+        return rows
+
+    def _add_records(self, rows: list[tuple[int, str, str, bytes, str]]) -> None:
         self._connection.executemany(
             "insert into embeddings_queue (operation, topic, id, vector, encoding, metadata)"
             " values (?, ?, ?, ?, 'FLOAT32', ?)",
             rows,
         )
-        return int(page.vectors.shape[1])
 
     def _cells(
         self,

@@ -23,12 +23,13 @@ from vermilion.errors import (
     DamagedError,
     InvalidArgumentError,
     NotFoundError,
+    UnsupportedError,
     VermilionError,
 )
 from vermilion.migration.chroma_dir import Loss
 from vermilion.migration.places import ALL, Described, Source, title
 from vermilion.names import check_collection_name
-from vermilion.records import Batch
+from vermilion.records import Batch, picked
 from vermilion.types import Records
 
 PAGE = 1000
@@ -243,10 +244,28 @@ class _Mover:
         rows = PAGE if target is None else min(PAGE, target.max_batch_size())
         for page in self._source.records(self._collection, rows):
             if target is not None and draft is not None:
-                target.add(draft.address, _batch(page))
+                page = self._add(target, draft, page)
             self._digests.add(page)
             self._moved.rows += len(page)
             self._progress(self._moved.title, self._moved.rows)
+
+    def _add(self, target: Engine, draft: CollectionInfo, page: Records) -> Records:
+        """Writes the page; returns what of it the target can have."""
+        try:
+            target.add(draft.address, Batch.of(page))
+            return page
+        except UnsupportedError:  # a server of Chroma
+            if page.has_vector is None:
+                raise
+        for place in np.flatnonzero(~page.has_vector):
+            what = "a server of Chroma cannot have a record without a vector"
+            self._source.losses.append(
+                Loss(title(self._collection), what, page.ids[place], lost=True)
+            )
+        there = picked(page, np.flatnonzero(page.has_vector).tolist())
+        if there.ids:
+            target.add(draft.address, Batch.of(there))
+        return there
 
     def _verify(self, target: Engine, draft: CollectionInfo) -> None:
         if not self._equals(target, draft):
@@ -266,36 +285,30 @@ class _Mover:
         return self._digests.equals(found, with_vectors=exact)
 
 
-def _batch(page: Records) -> Batch:
-    return Batch(
-        page.ids, page.vectors, documents=page.documents, uris=page.uris, metadatas=page.metadatas
-    )
-
-
 class _Digests:
     """What some records are, in 16 bytes a record."""
 
     def __init__(self) -> None:
-        self._cells: list[bytes] = []
-        self._vectors: list[bytes] = []
+        self._cells = bytearray()
+        self._vectors = bytearray()
 
     def add(self, page: Records) -> None:
         """Takes in a page."""
-        assert page.vectors is not None
+        assert page.embeddings is not None
         empty = [None] * len(page)
         columns = zip(
             page.ids,
             page.documents or empty,
             page.uris or empty,
             page.metadatas or empty,
-            page.vectors,
+            page.embeddings,
             strict=True,
         )
         for id, document, uri, metadata, vector in columns:
             cells = json.dumps([id, document, uri, metadata], sort_keys=True, default=repr)
-            self._cells.append(blake2b(cells.encode(), digest_size=8).digest())
-            both = cells.encode() + vector.tobytes()
-            self._vectors.append(blake2b(both, digest_size=8).digest())
+            self._cells += blake2b(cells.encode(), digest_size=8).digest()
+            both = cells.encode() + (b"" if vector is None else vector.tobytes())
+            self._vectors += blake2b(both, digest_size=8).digest()
 
     def equals(self, other: _Digests, *, with_vectors: bool) -> bool:
         """Whether both have the same records, in whatever order."""
@@ -304,5 +317,5 @@ class _Digests:
         return bool(np.array_equal(_sorted(self._cells), _sorted(other._cells)))
 
 
-def _sorted(digests: list[bytes]) -> NDArray[np.uint64]:
-    return np.sort(np.frombuffer(b"".join(digests), np.uint64))
+def _sorted(digests: bytearray) -> NDArray[np.uint64]:
+    return np.sort(np.frombuffer(digests, np.uint64))

@@ -39,13 +39,10 @@ class Row(NamedTuple):
 class Rows:
     """Checks records."""
 
-    def __init__(
-        self, faults: Faults, *, dimension: int | None, embeds: bool, needs_ids: bool = False
-    ) -> None:
-        """`embeds` tells whether documents without an embedding get one."""
+    def __init__(self, faults: Faults, *, dimension: int | None, needs_ids: bool = False) -> None:
+        """Vectors have to be of the `dimension`, or all of that of the first."""
         self._faults = faults
         self._dimension = dimension
-        self._embeds = embeds
         self._needs_ids = needs_ids
 
     def of(self, lines: Iterable[Line]) -> Iterator[Row]:
@@ -69,7 +66,7 @@ class Rows:
         return Row(
             number,
             self._id(record["id"]),
-            self._vector(record["embedding"], document),
+            self._vector(record["embedding"], uri if document is None else document),
             document,
             None if metadata is None else check_metadata(metadata),
             uri,
@@ -82,15 +79,10 @@ class Rows:
             return str(uuid4())
         return id_list([id])[0]
 
-    def _vector(self, embedding: object, document: str | None) -> NDArray[np.float32] | None:
+    def _vector(self, embedding: object, source: str | None) -> NDArray[np.float32] | None:
         if embedding is None:
-            if document is None:
+            if source is None:
                 raise InvalidArgumentError("there is neither an embedding nor a document")
-            if not self._embeds:
-                raise InvalidArgumentError(
-                    "there is no embedding, and the collection has no embedding function to make "
-                    "one of the document: --ef names one"
-                )
             return None
         vector = as_vector(embedding)
         if self._dimension is None:

@@ -85,13 +85,7 @@ def _matching(pages: Iterator[Records], selection: Selection) -> Iterator[Record
             info, _ = engine.create_collection(
                 f"page-{uuid4()}", DEFAULT_TENANT, DEFAULT_DATABASE, configuration=Configuration()
             )
-            engine.add(
-                info.address,
-                Batch(
-                    page.ids, page.vectors, documents=page.documents, uris=page.uris,
-                    metadatas=page.metadatas,
-                ),
-            )  # fmt: skip
+            engine.add(info.address, Batch.of(page))
             found = engine.get(info.address, selection, _COLUMNS)
             engine.delete_collection(info.name, DEFAULT_TENANT, DEFAULT_DATABASE)
             if found.ids:

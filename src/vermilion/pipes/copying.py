@@ -59,7 +59,7 @@ def copy(arguments: argparse.Namespace) -> None:
             )
         if info is None:
             info = create_collection(door, headers.describe(source.info), arguments.df)
-        embedder = Embedder(None, info.configuration.embedding_function, None)
+        embedder = Embedder(None, None, None)  # what has no vector has none in the copy
         writer = Writer(
             door.engine, info, embedder, upsert=arguments.upsert, resume=arguments.resume
         )

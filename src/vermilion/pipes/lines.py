@@ -139,7 +139,7 @@ def records_of(page: Records) -> Iterator[Record]:
     rows = zip(
         page.ids,
         page.metadatas or nothing,
-        nothing if page.vectors is None else page.vectors,
+        nothing if page.embeddings is None else page.embeddings,
         page.documents or nothing,
         page.uris or nothing,
         strict=True,

@@ -96,7 +96,6 @@ def _write(
     rows = Rows(
         faults,
         dimension=writer.info.dimension,
-        embeds=writer.embeds,
         needs_ids=arguments.resume,
     )
     asked = options.wish(arguments.uri, arguments, "batch_size")

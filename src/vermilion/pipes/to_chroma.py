@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,8 @@ def write_directory(source: Source, target: str) -> int:
     from vermilion.migration.chroma_writer import write_chroma  # few exports need it
 
     report = write_chroma(_One(source), Path(target))
+    for what, count in Counter(one.what for one in report.losses).items():
+        warnings.warn(f"{count:,} × left out: {what}", UserWarning, stacklevel=2)
     return sum(one.rows for one in report.collections)
 
 

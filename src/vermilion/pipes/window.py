@@ -37,4 +37,5 @@ def _cut(page: Records, rows: slice) -> Records:
         None if page.documents is None else page.documents[rows],
         None if page.uris is None else page.uris[rows],
         None if page.metadatas is None else page.metadatas[rows],
+        None if page.has_vector is None else page.has_vector[rows],
     )

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.embedder import Embedder
 from vermilion.engine import CollectionInfo, Engine, Selection
-from vermilion.errors import DimensionError, DuplicateIDError, InvalidArgumentError
+from vermilion.errors import (
+    DimensionError,
+    DuplicateIDError,
+    InvalidArgumentError,
+    UnsupportedError,
+)
 from vermilion.pipes.batches import Row
-from vermilion.records import Columns
+from vermilion.records import Columns, spread
 from vermilion.sparse_embedder import SparseEmbedder
 
 # What a write tells, in numbers of records.
@@ -22,7 +28,7 @@ class Writer:
     """One collection that is written to."""
 
     # What of a batch an engine refuses; anything else ends the command whatever was asked for.
-    refusals = (InvalidArgumentError, DuplicateIDError)
+    refusals = (InvalidArgumentError, DuplicateIDError, UnsupportedError)
 
     def __init__(
         self,
@@ -45,11 +51,6 @@ class Writer:
         self._resume = resume
         self._counts: Counter[str] = Counter()
 
-    @property
-    def embeds(self) -> bool:
-        """Whether documents without an embedding get one."""
-        return self._embedder.has_function
-
     def write(self, batch: list[Row]) -> None:
         """One transaction."""
         if self._resume:
@@ -64,7 +65,9 @@ class Writer:
             uris=[row.uri for row in batch] if any(row.uri for row in batch) else None,
             metadatas=[row.metadata for row in batch],
         )
-        ready = self._sparse.filled(columns).batch(self._vectors(batch))
+        vectors, there = self._vectors(batch)
+        ready = self._sparse.filled(columns)._replace(has_vector=there).batch(vectors)
+        ready = replace(ready, bare=there is not None)
         write = self._engine.upsert if self.upsert else self._engine.add
         done = write(self.info.address, ready)
         self._counts.update({kind: getattr(done, kind) for kind in COUNTED})
@@ -76,10 +79,21 @@ class Writer:
         self.skipped += len(there)
         return [row for row in batch if row.id not in there]
 
-    def _vectors(self, batch: list[Row]) -> NDArray[np.float32]:
-        bare = [place for place, row in enumerate(batch) if row.vector is None]
+    def _vectors(
+        self, batch: list[Row]
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
+        """Vectors for the rows, and which have one: where nothing makes them, some do not."""
+        given = [row.vector for row in batch if row.vector is not None]
+        if len(given) == len(batch):
+            return np.stack(given), None
+        there = np.array([row.vector is not None for row in batch], np.bool_)
+        bare = [
+            place
+            for place, row in enumerate(batch)
+            if row.vector is None and row.document is not None and self._embedder.has_function
+        ]
         if not bare:
-            return np.stack([row.vector for row in batch if row.vector is not None])
+            return spread(np.stack(given), there) if given else None, there
         texts = Columns(
             ids=[batch[place].id for place in bare],
             vectors=None,
@@ -90,14 +104,17 @@ class Writer:
         )
         made = self._embedder.vectors(texts)
         assert made is not None, "there are documents"
-        given = [row.vector for row in batch if row.vector is not None]
         if given and len(given[0]) != made.shape[1]:
             raise DimensionError(
                 f"the embeddings that came have {len(given[0])} dimensions, those of the "
                 f"embedding function {made.shape[1]}"
             )
-        fresh = iter(made)
-        return np.stack([next(fresh) if row.vector is None else row.vector for row in batch])
+        vectors = np.zeros((len(batch), made.shape[1]), np.float32)
+        if given:
+            vectors[there] = given
+        vectors[bare] = made
+        there[bare] = True
+        return vectors, None if there.all() else there
 
     def told(self) -> str:
         """What became of the records; a server of Chroma does not tell."""

@@ -243,6 +243,7 @@ class RemoteEngine(Asking):
                 f"the server at {self._transport.target.url}: send it in pieces, which "
                 "vermilion.batches.create_batches cuts"
             )
+        self._need("bare", batch.bare)
         self._need("clear", bool(batch.clear))
         self._need("typed", metadata.beyond(batch.metadatas))
         if batch.made_by is not None and not self._can("made_by"):
@@ -305,15 +306,27 @@ class RemoteEngine(Asking):
         at: datetime | None = None,
         offset: int = 0,
     ) -> Iterator[Records]:
-        """See Engine.scan. Which records there are is asked once; what they have, page by page."""
+        """See Engine.scan. Ends after as many records as there were when it began."""
         if at is not None:
             yield from self._past(address, columns, rows, at, offset)
             return
-        ids = self.get(address, selection, offset=offset or None).ids
-        for start in range(0, len(ids), rows):
-            page = self.get(address, Selection(ids[start : start + rows]), columns)
-            if page.ids:  # unless all of them were deleted meanwhile
-                yield page
+        left = self.count(address)  # who writes what is read into the same collection ends, too
+        after: int | None = offset
+        if self._can("page"):
+            after = self._key_before(address, selection, offset) if offset else 0
+        while after is not None and left > 0:
+            page = self.page(address, selection, columns, min(rows, left), after)
+            if page.records.ids:
+                yield page.records
+            after, left = page.next, left - len(page.records)
+
+    def _key_before(self, address: Address, selection: Selection, offset: int) -> int | None:
+        """What a page begins after that leaves so many records out; None when there are no more."""
+        after: int | None = 0
+        while offset and after is not None:
+            page = self.page(address, selection, (), min(offset, ROWS), after)
+            after, offset = page.next, offset - len(page.records)
+        return after
 
     def _past(
         self,

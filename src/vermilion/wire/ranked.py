@@ -30,6 +30,7 @@ from vermilion.wire.operation import COLLECTION, OnCollection, Received, Route, 
 from vermilion.wire.rows import (
     NAMES,
     SELECTION,
+    cells,
     read_records,
     read_selection,
     write_selection,
@@ -109,7 +110,7 @@ class Search(OnCollection[list[Ranked]]):
         selects = [sorted(one.parts()[4].keys) for one in self.searches]
         form: Form = {"ids": [one.records.ids for one in answer]}
         for column, name in NAMES.items():
-            form[name] = [getattr(one.records, column) for one in answer]
+            form[name] = [cells(one.records, column) for one in answer]
         form["metadatas"] = [metadata.write(one, typed=self.typed) for one in form["metadatas"]]
         if not any(form["uris"]):  # which no client of Chroma knows
             del form["uris"]

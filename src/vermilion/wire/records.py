@@ -65,11 +65,16 @@ _CHANGES = Field(
 )
 _IDS = Field("ids", TEXTS, "The ids.", required=True)
 _VECTORS = "A vector for each id, as numbers or as float32 bytes in base64."
+_NULL = "Null, where `bare` is set, for a record that has none."
 _CLEAR = Field("clear", some_of(CLEARABLE), "Columns that are emptied first.", ours=True)
 _MADE_BY = Field("made_by", TEXT, "The function that made the vectors, as JSON.", ours=True)
 _NEW_ONLY = Field(
     "new_only", FLAG, "Refuse all rows when any id exists.", nullable=False, default=False,
     ours=True,
+)  # fmt: skip
+_BARE = Field(
+    "bare", FLAG, "Store records whose embedding is null; they have none yet.", nullable=False,
+    default=False, ours=True,
 )  # fmt: skip
 REPORT = Field(
     "report", FLAG, "Tell in the answer what was done.", nullable=False, default=False, ours=True
@@ -144,6 +149,12 @@ def _told(received: Received) -> Form:
     return {one.name: received.body[one.name] for one in TELLING}
 
 
+def _check_bare(body: Form) -> None:
+    """Null stands for a vector only where that is asked for; else it is the error of Chroma."""
+    if not body["bare"] and body["embeddings"] is not None:
+        ROWS.check(body["embeddings"], "embeddings")
+
+
 def _write_route(verb: str, says: str, status: int, body: Fields) -> Route:
     return Route(
         "POST", f"{COLLECTION}/{verb}", says, "write", WRITTEN, status, body, safe=verb != "add"
@@ -159,8 +170,8 @@ class Add(Write):
     route = _write_route(
         "add", "Insert records; those whose id exists stay as they are", 201,
         (
-            _IDS, Field("embeddings", ROWS, _VECTORS, required=True),
-            _DOCUMENTS, _URIS, _METADATAS, _NEW_ONLY, _MADE_BY, *TELLING,
+            _IDS, Field("embeddings", OPTIONAL_ROWS, f"{_VECTORS} {_NULL}", required=True),
+            _DOCUMENTS, _URIS, _METADATAS, _NEW_ONLY, _MADE_BY, _BARE, *TELLING,
         ),
     )  # fmt: skip
 
@@ -171,6 +182,7 @@ class Add(Write):
     @classmethod
     def decode(cls, received: Received) -> Self:
         """See Operation."""
+        _check_bare(received.body)
         batch, new_only = firsts(read_batch(received.body)), received.body["new_only"]
         return cls(address_of(received.path), batch, **_told(received), new_only=new_only)
 
@@ -186,8 +198,8 @@ class Upsert(Write):
     route = _write_route(
         "upsert", "Insert records, or update those whose id exists", 200,
         (
-            _IDS, Field("embeddings", ROWS, f"{_VECTORS} New ids need one."),
-            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, _MADE_BY, *TELLING,
+            _IDS, Field("embeddings", OPTIONAL_ROWS, f"{_VECTORS} New ids need one. {_NULL}"),
+            _DOCUMENTS, _URIS, _CHANGES, _CLEAR, _MADE_BY, _BARE, *TELLING,
         ),
     )  # fmt: skip
 
@@ -195,6 +207,7 @@ class Upsert(Write):
     def decode(cls, received: Received) -> Self:
         """See Operation."""
         address = address_of(received.path)
+        _check_bare(received.body)
         return cls(address, merged(read_batch(received.body)), **_told(received))
 
     def write(self, engine: Engine) -> WriteResult:

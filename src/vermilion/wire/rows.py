@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vermilion.engine import Column, Selection
 from vermilion.errors import InvalidArgumentError
-from vermilion.records import Batch
+from vermilion.records import Batch, spread
 from vermilion.types import Hits, Records
 from vermilion.where import (
     And,
@@ -39,10 +40,14 @@ def write_batch(batch: Batch, *, packed: bool) -> Form:
     }
     if batch.vectors is not None:
         form["embeddings"] = write_some(batch.vectors, batch.has_vector, packed)
+    elif batch.bare:
+        form["embeddings"] = [None] * len(batch)
     if batch.clear:
         form["clear"] = sorted(batch.clear)
     if batch.made_by is not None:
         form["made_by"] = batch.made_by
+    if batch.bare:
+        form["bare"] = True
     return form
 
 
@@ -66,6 +71,7 @@ def read_batch(body: Form) -> Batch:
         metadata.checked(columns["metadatas"]),
         frozenset(body.get("clear") or ()),
         body.get("made_by"),
+        body.get("bare", False),
     )
 
 
@@ -112,6 +118,7 @@ def _picked(batch: Batch, rows: list[int]) -> Batch:
         cut(batch.metadatas),
         batch.clear,
         batch.made_by,
+        batch.bare,
     )
 
 
@@ -211,6 +218,11 @@ def columns_of(include: Collection[str]) -> tuple[Column, ...]:
     return tuple(column for column, name in NAMES.items() if name in include)
 
 
+def cells(records: Records, column: Column) -> Any:
+    """A column of the records as it is sent: null for a vector that is not there."""
+    return records.embeddings if column == "vectors" else getattr(records, column)
+
+
 def write_records(records: Records, include: list[str], *, typed: bool = True) -> Form:
     """The columns of the records; those that were not asked for are null.
 
@@ -218,7 +230,7 @@ def write_records(records: Records, include: list[str], *, typed: bool = True) -
     """
     return {
         "ids": records.ids,
-        "embeddings": records.vectors,
+        "embeddings": records.embeddings,
         "documents": records.documents,
         "uris": records.uris,
         "metadatas": metadata.write(records.metadatas, typed=typed),
@@ -228,13 +240,15 @@ def write_records(records: Records, include: list[str], *, typed: bool = True) -
 
 def read_records(form: Form) -> Records:
     """The records of an answer."""
-    vectors, metadatas = form.get("embeddings"), form.get("metadatas")
+    embeddings, metadatas = form.get("embeddings"), form.get("metadatas")
+    vectors, has_vector = (None, None) if embeddings is None else _matrix(embeddings)
     return Records(
         form["ids"],
-        None if vectors is None else _matrix(vectors),
+        vectors,
         form.get("documents"),
         form.get("uris"),
         None if metadatas is None else [metadata.read(one) for one in metadatas],
+        has_vector,
     )
 
 
@@ -243,7 +257,7 @@ def write_hits(hits: list[Hits], include: list[str], *, typed: bool = True) -> F
     form: Form = {"ids": [hit.records.ids for hit in hits]}
     for column, name in NAMES.items():
         asked = name in include
-        form[name] = [getattr(hit.records, column) for hit in hits] if asked else None
+        form[name] = [cells(hit.records, column) for hit in hits] if asked else None
     if form["metadatas"] is not None:
         form["metadatas"] = [metadata.write(one, typed=typed) for one in form["metadatas"]]
     form["distances"] = [hit.distances for hit in hits] if "distances" in include else None
@@ -262,5 +276,13 @@ def read_hits(form: Form) -> list[Hits]:
     ]
 
 
-def _matrix(rows: list[list[float]]) -> Any:
-    return np.array(rows, dtype=np.float32).reshape(len(rows), -1 if rows else 0)
+def _matrix(
+    rows: list[list[float] | None],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """The vectors of an answer, and which of them there are: None for all."""
+    given = [row for row in rows if row is not None]
+    there = np.array(given, dtype=np.float32).reshape(len(given), -1 if given else 0)
+    if len(given) == len(rows):
+        return there, None
+    has_vector = np.array([row is not None for row in rows], np.bool_)
+    return spread(there, has_vector), has_vector

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.errors import InvalidArgumentError
-from vermilion.records import MAX_DIMENSION
+from vermilion.records import MAX_DIMENSION, spread
 from vermilion.wire.fields import Form, Kind, mismatch
 
 Vectors = NDArray[np.float32]
@@ -68,9 +68,7 @@ def unpack(rows: Sequence[Any], at: str) -> tuple[Vectors | None, NDArray[np.boo
     if len(given) == len(rows):
         return matrix, None
     there = np.array([row is not None for row in rows])
-    whole = np.zeros((len(rows), matrix.shape[1]), np.float32)
-    whole[there] = matrix
-    return whole, there
+    return spread(matrix, there), there
 
 
 def unpack_all(rows: Sequence[Any], at: str) -> Vectors:

@@ -103,12 +103,16 @@ def _places(run: Keys, keys: Keys) -> tuple[Slots, Mask]:
 
 
 class View:
-    """The slots as they are at one moment of the log."""
+    """The slots as they are at one moment of the log.
 
-    def __init__(self, seq: int, live: Mask, table: SlotTable) -> None:
+    `bare` marks those of records without a vector; None when no record is without one.
+    """
+
+    def __init__(self, seq: int, live: Mask, table: SlotTable, bare: Mask | None = None) -> None:
         self.seq = seq
         self.live = live
         self.table = table
+        self.bare = bare
 
     def __len__(self) -> int:
         return len(self.live)
