@@ -57,8 +57,8 @@ def test_on_the_callers_loop(tmp_path: Path, cached: bool) -> None:
     function = Later()
 
     async def main() -> Any:
-        settings = vermilion.Settings(embedding_cache=tmp_path / "v.db" if cached else None)
-        async with vermilion.AsyncPersistentClient(tmp_path / "db", settings) as client:
+        cache = tmp_path / "v.db" if cached else None
+        async with vermilion.AsyncPersistentClient(tmp_path, embedding_cache=cache) as client:
             notes = await client.create_collection("later", embedding_function=function)
             await notes.add(ids=["a", "b"], documents=["one", "three"])
             found = await notes.query(query_texts=["three"], n_results=1)

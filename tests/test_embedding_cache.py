@@ -1,5 +1,6 @@
 """The cache of vectors: nothing is embedded twice, and nothing that is wrong with it matters."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -161,7 +162,6 @@ def opened(kind: str, folder: Path, place: Any) -> Any:
 def test_collections_embed_nothing_twice(kind: str, tmp_path: Path) -> None:
     first, second = Counting(), Counting()
     with opened(kind, tmp_path, tmp_path / "vectors.db") as client:
-        client.reset() if kind == "never" else None
         notes = client.get_or_create_collection("cached", embedding_function=first)
         notes.add(ids=["a", "b"], documents=["one", "three"])
         notes.upsert(ids=["a", "c"], documents=["one", "new"])
@@ -177,6 +177,22 @@ def test_collections_embed_nothing_twice(kind: str, tmp_path: Path) -> None:
         assert other.get(include=["embeddings"])["embeddings"].tolist() == [[10, 1]]
         for name in ("cached", "others"):
             client.delete_collection(name)
+
+
+def test_asynchronous_clients_embed_nothing_twice(tmp_path: Path) -> None:
+    function, place = Counting(), tmp_path / "vectors.db"
+
+    async def main() -> None:
+        for client in (
+            vermilion.AsyncPersistentClient(tmp_path / "db", embedding_cache=place),
+            vermilion.AsyncEphemeralClient(embedding_cache=place),
+        ):
+            async with client as opened:
+                notes = await opened.get_or_create_collection("notes", embedding_function=function)
+                await notes.upsert(ids=["a", "b"], documents=["one", "three"])
+
+    asyncio.run(main())
+    assert function.asked == ["one", "three"]
 
 
 def test_without_a_cache_everything_is_embedded(tmp_path: Path) -> None:

@@ -267,6 +267,27 @@ def test_20_embeds_every_document_with_the_other_function(
     assert cloned.configuration_json["embedding_function"]["name"] == "openai"
 
 
+def test_20_with_the_address_as_an_argument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = RUNNER["example"](20).read_text(encoding="utf-8")
+    block = text.replace('3-small")', '3-small", api_base=os.environ["ADDRESS"])')
+    assert block != text
+    (tmp_path / "block.py").write_text(block, encoding="utf-8")
+    monkeypatch.setitem(run.__globals__, "example", lambda _: tmp_path / "block.py")
+    with serving() as server:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("ADDRESS", server.base("openai"))
+        run(20, tmp_path)
+        cloned = collection(tmp_path, "openai_ef_collection")
+        assert cloned.count() == 1000
+        # The address is stored: whoever opens the collection asks there, too.
+        found = cloned.query(query_texts=["document 999"], n_results=1)
+        assert found["distances"][0][0] == pytest.approx(0, abs=1e-6)
+    told = cloned.configuration_json["embedding_function"]["config"]["api_base"]
+    assert told == server.base("openai")
+
+
 @pytest.mark.skipif("OPENAI_API_KEY" not in os.environ, reason="there is no key for OpenAI")
 def test_20_for_real(tmp_path: Path) -> None:
     run(20, tmp_path)

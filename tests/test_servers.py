@@ -275,6 +275,12 @@ def test_everything_may_come_from_the_environment(
     assert stub.headers[-1]["x-chroma-token"] == "ck-2"
 
 
+def test_its_vectors_may_be_cached(stub: Stub) -> None:
+    with pytest.raises(TypeError, match="embedding_cache to be a path, or True for"):
+        cloud(stub, "t1", "d1", "ck-1", embedding_cache=7)
+    cloud(stub, "t1", "d1", "ck-1", embedding_cache=True).close()
+
+
 @pytest.mark.parametrize(
     ("identity", "arguments", "words"),
     [

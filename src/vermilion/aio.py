@@ -19,7 +19,13 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from vermilion import bridge, forks
 from vermilion.admin import AdminClient
-from vermilion.client import Client, ephemeral_client, persistent_client
+from vermilion.client import (
+    Client,
+    EmbeddingPlace,
+    ephemeral_client,
+    persistent_client,
+    with_cache,
+)
 from vermilion.collection import Collection
 from vermilion.engine import CollectionInfo
 from vermilion.errors import ArgumentTypeError
@@ -373,9 +379,12 @@ def async_ephemeral_client(
     settings: Settings | None = None,
     tenant: str = DEFAULT_TENANT,
     database: str = DEFAULT_DATABASE,
+    *,
+    embedding_cache: EmbeddingPlace = None,
 ) -> Opening[AsyncClient]:
     """A client of the database in memory, which it shares with the other clients in memory."""
-    return Opening(_open(Threads(), ephemeral_client, settings, tenant, database))
+    make = functools.partial(ephemeral_client, embedding_cache=embedding_cache)
+    return Opening(_open(Threads(), make, settings, tenant, database))
 
 
 def async_persistent_client(
@@ -386,12 +395,20 @@ def async_persistent_client(
     *,
     durability: Durability = "full",
     read_only: bool = False,
+    memory_limit: int | str | None = None,
+    embedding_cache: EmbeddingPlace = None,
 ) -> Opening[AsyncClient]:
     """A client of the database in a directory; see `PersistentClient`.
 
     To cancel a task does not stop what its call has begun: a write happens as a whole.
     """
-    make = functools.partial(persistent_client, durability=durability, read_only=read_only)
+    make = functools.partial(
+        persistent_client,
+        durability=durability,
+        read_only=read_only,
+        memory_limit=memory_limit,
+        embedding_cache=embedding_cache,
+    )
     return Opening(_open(Threads(), make, path, settings, tenant, database))
 
 
@@ -406,13 +423,14 @@ def async_http_client(
     *,
     timeout: float | None = TIMEOUT,
     retries: int = RETRIES,
+    embedding_cache: EmbeddingPlace = None,
 ) -> Opening[AsyncClient]:
     """A client of a server; see `HttpClient`.
 
     Requests wait on the event loop, not in threads. To cancel a task closes its connection; a
     write that has reached the server may happen.
     """
-    settings = served(settings, host, port, ssl, headers)
+    settings = served(with_cache(settings, embedding_cache), host, port, ssl, headers)
     return _on_loop(settings, target_of(settings, timeout, retries), tenant, database)
 
 

@@ -89,11 +89,13 @@ def cloud_client(
     cloud_host: str = "api.trychroma.com",
     cloud_port: int = 443,
     enable_ssl: bool = True,
+    embedding_cache: EmbeddingPlace = None,
 ) -> Client:
     """A client of Chroma Cloud, or of a server with tokens.
 
     What is not given comes from the environment: CHROMA_TENANT, CHROMA_DATABASE, CHROMA_API_KEY;
-    tenant and database then from what the server says about the key.
+    tenant and database then from what the server says about the key. For `embedding_cache` see
+    persistent_client.
     """
     key = api_key or os.environ.get("CHROMA_API_KEY")
     if not key:
@@ -101,6 +103,7 @@ def cloud_client(
             "Missing required arguments: api_key. Pass it, or set CHROMA_API_KEY"
         )
     headers = {TokenTransportHeader.X_CHROMA_TOKEN.value: _token(key)}
+    settings = with_cache(settings, embedding_cache)
     settings = served(settings, cloud_host, cloud_port, enable_ssl, headers)
     return open_client(
         Threaded(target_of(settings)),
