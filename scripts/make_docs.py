@@ -225,8 +225,8 @@ HEADLINE = {
     "open and first query, new process": "open and first query in a new process",
     "resident memory after that": "resident memory after that",
     "query, 10 nearest": "query, 10 nearest with documents",
-    "… where equality": "… with a filter, equality",
-    "… where $and of ranges": "… with a filter, three ranges",
+    "… where equality": "… with a filter that came before, equality",
+    "… where $and of ranges": "… with a filter that came before, three ranges",
     "… $contains, common": "… with `$contains`",
     "get 1 id": "get one id",
     "page of 1,000 at offset 90 %": "page of 1,000 at 90 %",
@@ -266,6 +266,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "wordnet": ("benchmarks.md", lambda: result("compare-100k.md")),
     "searches": ("benchmarks.md", lambda: result("search-100k.md")),
     "headline": ("../README.md", headline),
+    "served": ("server.md", lambda: result("server-100k.md")),
     "bible": ("benchmarks.md", lambda: result("compare-bible.md")),
     "catalogue-schema": ("storage.md", lambda: schema("catalogue.sql")),
 }
