@@ -21,7 +21,7 @@ from typing import Any
 from vermilion.local.blocks import Blocks, write_blocks
 from vermilion.local.index.columns import Columns
 from vermilion.local.index.sealed_columns import SealedColumns, build_columns
-from vermilion.where import Condition, parse_where
+from vermilion.query.where import Condition, parse_where
 
 KIND, VERSION = "columns", 1
 

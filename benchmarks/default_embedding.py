@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 REPOSITORY = Path(__file__).parent.parent
-SHIPPED_TEXTS = REPOSITORY / "src" / "vermilion" / "demo_data" / "glosses.jsonl.gz"
+SHIPPED_TEXTS = REPOSITORY / "src" / "vermilion" / "commands" / "demo_data" / "glosses.jsonl.gz"
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 Encode = Callable[[Sequence[str]], Any]

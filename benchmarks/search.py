@@ -26,9 +26,9 @@ from search_data import Corpus, corpus, gloss, judged, query_sparse
 from search_peers import beside
 
 import vermilion
-from vermilion.ranks import Knn
-from vermilion.schema import Schema, SparseVectorIndexConfig, VectorIndexConfig
-from vermilion.search import K, Search
+from vermilion.query.ranks import Knn
+from vermilion.query.search import K, Search
+from vermilion.schema.builder import Schema, SparseVectorIndexConfig, VectorIndexConfig
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS, WARM = 100, 3

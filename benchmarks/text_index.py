@@ -24,10 +24,10 @@ from typing import Any
 
 from vermilion.local.blocks import Blocks, write_blocks
 from vermilion.local.index.text import KIND, VERSION, TextPostings, build_text
-from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, Condition
+from vermilion.query.where import DOCUMENT, DOCUMENT_OPERATORS, Condition
 
 REPOSITORY = Path(__file__).parent.parent
-SHIPPED_TEXTS = REPOSITORY / "src" / "vermilion" / "demo_data" / "glosses.jsonl.gz"
+SHIPPED_TEXTS = REPOSITORY / "src" / "vermilion" / "commands" / "demo_data" / "glosses.jsonl.gz"
 
 QUESTIONS = [
     *(("$contains", needle) for needle in ("Montezuma", "photosynthesis", "zebra")),

@@ -20,8 +20,8 @@ from vermilion.embeddings.provider import Provider
 from vermilion.embeddings.providers import PROVIDERS
 from vermilion.embeddings.sparse import sparse_known_embedding_functions
 from vermilion.pipes.command import ROWS as PIPES
+from vermilion.query.where import DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, SHORTHANDS, Operator
 from vermilion.server.settings import ServerSettings
-from vermilion.where import DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, SHORTHANDS, Operator
 from vermilion.wire.table import OPERATIONS
 
 DOCS = Path(__file__).parent.parent / "docs"

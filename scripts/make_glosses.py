@@ -15,7 +15,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).parent.parent / "src" / "vermilion" / "demo_data" / "glosses.jsonl.gz"
+TARGET = (
+    Path(__file__).parent.parent
+    / "src"
+    / "vermilion"
+    / "commands"
+    / "demo_data"
+    / "glosses.jsonl.gz"
+)
 SAMPLE = 50_000
 KEPT = 3_000
 LARGEST = 300_000  # bytes; everyone who installs the package downloads them

@@ -10,8 +10,8 @@ from hypothesis import settings
 
 import in_process
 import vermilion
-from vermilion import sharing
-from vermilion.client import Client
+from vermilion.api import sharing
+from vermilion.api.client import Client
 from vermilion.engine import Engine
 from vermilion.local.engine import LocalEngine
 

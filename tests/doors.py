@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.embeddings.base import EmbeddingFunction
 
 

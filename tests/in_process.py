@@ -12,15 +12,15 @@ from typing import Any, TypeVar, cast
 import httpx
 
 from vermilion import bridge
-from vermilion.client import Client
+from vermilion.api.client import Client
+from vermilion.api.servers import open_client
+from vermilion.api.settings import Settings
 from vermilion.engine import Engine
 from vermilion.remote.engine import RemoteEngine
 from vermilion.remote.target import Target
 from vermilion.remote.transport import OnLoop, Threaded
 from vermilion.server.app import create_app
 from vermilion.server.settings import ServerSettings
-from vermilion.servers import open_client
-from vermilion.settings import Settings
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 R = TypeVar("R")

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from vermilion.engine import Selection
 from vermilion.errors import ArgumentValueError, DimensionError, IDAlreadyExistsError
 from vermilion.metadata import fields_of
+from vermilion.query.where import DOCUMENT, ID
 from vermilion.records import Batch
 from vermilion.types import Hits, Records, Space, WriteResult
-from vermilion.where import DOCUMENT, ID
 
 # How far a float32 distance may be off, relative to the lengths of the two vectors.
 TOLERANCE = 1e-5

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import vermilion
-from vermilion import cli, sharing
+from vermilion import cli
+from vermilion.api import sharing
 
 # The pipelines of Chroma's page on collections, as they stand there.
 PAGE = Path(__file__).parent.parent / "examples" / "collections" / "shell"

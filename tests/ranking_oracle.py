@@ -12,14 +12,14 @@ import numpy as np
 
 from oracle import Oracle
 from vermilion.engine import Selection
-from vermilion.keys import K
 from vermilion.local.index.base import distances
 from vermilion.local.index.words import word_hash, words, words_to_find
 from vermilion.local.weighing import K1, B
-from vermilion.ranks import Abs, Div, Exp, Knn, Log, Max, Min, Mul, Rank, Rrf, Sub, Sum, Val
-from vermilion.search import Search
+from vermilion.query.keys import K
+from vermilion.query.ranks import Abs, Div, Exp, Knn, Log, Max, Min, Mul, Rank, Rrf, Sub, Sum, Val
+from vermilion.query.search import Search
+from vermilion.query.where import parse_where
 from vermilion.types import SparseVector
-from vermilion.where import parse_where
 
 Known = dict[str, np.float32]
 

@@ -14,11 +14,11 @@ import pytest
 
 import vermilion
 from doors import Lengths
-from vermilion import sharing
-from vermilion.admin import AdminClient
-from vermilion.aio import AsyncAdminClient, AsyncClient, AsyncCollection, Opening
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api import sharing
+from vermilion.api.admin import AdminClient
+from vermilion.api.aio import AsyncAdminClient, AsyncClient, AsyncCollection, Opening
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.errors import ClosedError, NotFoundError
 
 # ── the same methods ─────────────────────────────────────────────────────────────────────────────

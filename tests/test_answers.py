@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from doors import filled
-from vermilion.answers import QueryResult, SearchResult
-from vermilion.client import Client
-from vermilion.hits import Hit, HitList, as_text
-from vermilion.ranks import Knn
-from vermilion.search import K, Search
+from vermilion.api.answers import QueryResult, SearchResult
+from vermilion.api.client import Client
+from vermilion.api.hits import Hit, HitList, as_text
+from vermilion.query.ranks import Knn
+from vermilion.query.search import K, Search
 from vermilion.types import SparseVector
 
 EVERYTHING: Any = ["documents", "metadatas", "embeddings", "uris"]

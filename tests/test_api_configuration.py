@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from vermilion import api_configuration as api
+from vermilion.compat import configuration as api
 from vermilion.embeddings.base import EmbeddingFunction, known_embedding_functions
 from vermilion.embeddings.default import DefaultEmbeddingFunction
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vermilion import api_types as api
+from vermilion.compat import types as api
 from vermilion.errors import DuplicateIDError
 from vermilion.types import SparseVector
 

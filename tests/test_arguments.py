@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from doors import Raises, Row, each, empty, filled, load
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError, DimensionError
 
 NEAR = [[1.0, 0.0]]

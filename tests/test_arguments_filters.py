@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from doors import Colour, Raises, Row, each, filled
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.errors import ArgumentValueError
 
 Call = Callable[[Collection], object]

@@ -9,8 +9,8 @@ import numpy as np
 
 from doors import Colour, Raises, Row, each, empty, filled
 from vermilion import SparseVector
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError, InvalidArgumentError
 from vermilion.metadata import MAX_NESTING
 

@@ -9,9 +9,10 @@ import pytest
 
 import vermilion
 from doors import Raises, Row, each, empty
-from vermilion import AdminClient, Settings, sharing
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion import AdminClient, Settings
+from vermilion.api import sharing
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.errors import (
     AlreadyExistsError,
     ArgumentTypeError,

@@ -9,13 +9,14 @@ import pytest
 
 import in_process
 import vermilion
-from vermilion import aio, bridge
+from vermilion import bridge
+from vermilion.api import aio
+from vermilion.api.servers import open_client
+from vermilion.api.settings import Settings
 from vermilion.embeddings.base import EmbeddingFunction
 from vermilion.local.engine import LocalEngine
 from vermilion.remote.transport import OnLoop
 from vermilion.server.app import create_app
-from vermilion.servers import open_client
-from vermilion.settings import Settings
 
 
 class Later(EmbeddingFunction[Any]):

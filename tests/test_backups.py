@@ -20,9 +20,10 @@ import pytest
 import in_process
 import vermilion
 from children import fork
-from vermilion import cli, sharing
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion import cli
+from vermilion.api import sharing
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.errors import (
     AlreadyExistsError,
     ArgumentValueError,

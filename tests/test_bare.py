@@ -10,16 +10,16 @@ import pytest
 
 import vermilion
 from served import served
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.engine import EVERYTHING, Engine
 from vermilion.errors import ArgumentValueError, DimensionError, VersionMismatchError
 from vermilion.local import builder, snapshot
 from vermilion.local.engine import LocalEngine
 from vermilion.local.salvage import salvage
-from vermilion.ranks import Knn, Rrf
+from vermilion.query.ranks import Knn, Rrf
+from vermilion.query.search import Search
 from vermilion.records import Batch
-from vermilion.search import Search
 from vermilion.types import WriteResult
 from words import WordLengths, make, rows
 

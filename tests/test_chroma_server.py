@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 
 import vermilion
-from vermilion.admin import AdminClient
-from vermilion.aio import AsyncClient, AsyncCollection
-from vermilion.batches import create_batches
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.admin import AdminClient
+from vermilion.api.aio import AsyncClient, AsyncCollection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
+from vermilion.api.settings import Settings
+from vermilion.compat.batches import create_batches
 from vermilion.errors import (
     AlreadyExistsError,
     BatchTooLargeError,
@@ -35,7 +36,6 @@ from vermilion.errors import (
     NotFoundError,
     UnsupportedError,
 )
-from vermilion.settings import Settings
 
 URL = os.environ.get("CHROMA_SERVER_URL", "")
 pytestmark = pytest.mark.skipif(not URL, reason="CHROMA_SERVER_URL names no server of Chroma")

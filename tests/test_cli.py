@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import vermilion
-from vermilion import cli, demo
+from vermilion import cli
+from vermilion.commands import demo
 
 DATA = Path(demo.__file__).parent / "demo_data"
 FLEA = "a tiny insect that jumps and drinks blood"
@@ -24,7 +25,8 @@ FLEA = "a tiny insect that jumps and drinks blood"
 INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from vermilion import cli, demo
+from vermilion import cli
+from vermilion.commands import demo
 demo._LINE_EVERY = 0.0
 sys.exit(cli.main())
 """

@@ -12,14 +12,14 @@ import pytest
 
 import in_process
 import vermilion
-from vermilion import sharing
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api import sharing
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.embeddings.base import EmbeddingFunction
 from vermilion.errors import AlreadyExistsError, ArgumentTypeError, ArgumentValueError
 from vermilion.local.engine import LocalEngine
-from vermilion.schema import Schema
-from vermilion.schema_config import StringInvertedIndexConfig
+from vermilion.schema.builder import Schema
+from vermilion.schema.config import StringInvertedIndexConfig
 from words import WordLengths
 
 EVERYTHING: Any = ["embeddings", "documents", "metadatas", "uris"]

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from test_search_api import Initials
-from vermilion.client import Client
+from vermilion.api.client import Client
 from vermilion.embeddings.bm25 import ChromaBm25EmbeddingFunction
 from vermilion.errors import InvalidArgumentError
-from vermilion.schema import (
+from vermilion.query.search import Knn, Search
+from vermilion.schema.builder import (
     BoolInvertedIndexConfig,
     Cmek,
     FloatInvertedIndexConfig,
@@ -22,7 +23,6 @@ from vermilion.schema import (
     StringInvertedIndexConfig,
     VectorIndexConfig,
 )
-from vermilion.search import Knn, Search
 
 RESOURCE = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
 

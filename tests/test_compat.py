@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import vermilion
-from vermilion.compat import CHROMA_VERSION, TABLE, _Unknown, entries, install_as_chromadb
+from vermilion.compat.paths import CHROMA_VERSION, TABLE, _Unknown, entries, install_as_chromadb
 
 # ── the table ────────────────────────────────────────────────────────────────────────────────────
 
@@ -38,8 +38,8 @@ def test_every_module_has_a_parent_with_room_for_it(path: str) -> None:
 
 
 def test_the_index_names_are_those_of_the_schema() -> None:
-    from vermilion import api_types
-    from vermilion.schema_types import ROWS
+    from vermilion.compat import types as api_types
+    from vermilion.schema.types import ROWS
 
     constants = {value for name, value in vars(api_types).items() if name.endswith("_NAME")}
     assert {row.index for row in ROWS} | {row.json for row in ROWS} <= constants
@@ -142,7 +142,7 @@ def run(program: str) -> str:
 def test_importing_vermilion_installs_nothing_and_opens_no_row() -> None:
     program = """
 import sys, vermilion
-print([m for m in sys.modules if m.startswith("chromadb") or m == "vermilion.api_types"])
+print([m for m in sys.modules if m.startswith("chromadb") or m == "vermilion.compat.types"])
 """
     assert run(program) == "[]"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from children import fork
-from vermilion.client import Client
+from vermilion.api.client import Client
 from vermilion.configuration import Changes, Configuration, Hnsw
 from vermilion.engine import EVERYTHING, Engine
 from vermilion.errors import AlreadyExistsError, ArgumentValueError, NotFoundError, StorageError

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 
 
 def filled(client: Client) -> Collection:

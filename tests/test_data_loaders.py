@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import vermilion
-from vermilion.batches import create_batches
-from vermilion.data_loaders import ChromaLangchainPassthroughDataLoader, ImageLoader
-from vermilion.distance_functions import cosine, ip, l2
+from vermilion.compat.batches import create_batches
+from vermilion.compat.data_loaders import ChromaLangchainPassthroughDataLoader, ImageLoader
+from vermilion.compat.distance_functions import cosine, ip, l2
 
 # ── images ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -10,7 +10,7 @@ import pytest
 
 from vermilion import cli, errors
 from vermilion.configuration import PARAMETERS
-from vermilion.operators import DOCUMENT_OPERATORS, OPERATORS, SHORTHANDS
+from vermilion.query.operators import DOCUMENT_OPERATORS, OPERATORS, SHORTHANDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -97,11 +97,12 @@ def test_the_commands_of_the_recipes_run(number: int, tmp_path: Path) -> None:
     )
 
 
-def test_the_tour_names_every_module_of_the_first_level() -> None:
+def test_the_tour_names_every_module_and_package_of_the_first_level() -> None:
     tour = text("README.md")
-    modules = {path.stem for path in (ROOT / "src" / "vermilion").glob("*.py")}
-    aside = {"__init__", "__main__", "version"}
-    assert sorted(name for name in modules - aside if f"`{name}" not in tour) == []
+    source = ROOT / "src" / "vermilion"
+    modules = {path.stem for path in source.glob("*.py")} - {"__init__", "__main__", "version"}
+    packages = {f"{path.parent.name}/…" for path in source.glob("*/__init__.py")}
+    assert sorted(name for name in modules | packages if f"`{name}`" not in tour) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

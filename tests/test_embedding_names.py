@@ -185,7 +185,7 @@ def test_no_model_brings_code_of_its_own(name: str) -> None:
 
 
 def test_the_modules_of_sparse_ones_have_chromas_paths() -> None:
-    compat = importlib.import_module("vermilion.compat")
+    compat = importlib.import_module("vermilion.compat.paths")
     for name in ("bm25", "chroma_bm25", "chroma_cloud_splade", "fastembed_sparse"):
         assert f"{name}_embedding_function" in compat._FUNCTION_MODULES
     assert "huggingface_sparse_embedding_function" in compat._FUNCTION_MODULES

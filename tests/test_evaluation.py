@@ -13,9 +13,9 @@ import pytest
 
 import vermilion
 from doors import Lengths
-from vermilion.client import Client
-from vermilion.collection import Collection
-from vermilion.evaluation import Evaluation, ndcg, recall, reciprocal_rank
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
+from vermilion.api.evaluation import Evaluation, ndcg, recall, reciprocal_rank
 
 TEXTS = {"whale": "a white whale", "storm": "a storm at sea", "pets": "cats and dogs at sea"}
 

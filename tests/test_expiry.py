@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vermilion.client import Client
+from vermilion.api.client import Client
 from vermilion.configuration import Configuration
 from vermilion.engine import EVERYTHING, Engine, Selection
 from vermilion.lifetimes import Ttl
 from vermilion.local import lives
 from vermilion.local.engine import LocalEngine
-from vermilion.search import Search
+from vermilion.query.search import Search
 from vermilion.types import Address
 from words import ALL, HERE, cells, ids, rows, where
 

@@ -7,8 +7,8 @@ import pytest
 
 import vermilion
 from test_real_text import real_vectors
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.local import builder, search
 
 ROWS = builder.TAIL_ROWS + 500

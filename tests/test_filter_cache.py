@@ -23,9 +23,9 @@ from vermilion.local import compactor, filter_cache, lives, planner, search
 from vermilion.local.builder import Builder
 from vermilion.local.engine import LocalEngine
 from vermilion.local.filter_cache import key_of
+from vermilion.query.where import And, parse
 from vermilion.records import Batch
 from vermilion.types import Address
-from vermilion.where import And, parse
 from words import HERE, keep_filters_at_once, make, where
 
 ROWS = 3_000

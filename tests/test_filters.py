@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 import vermilion
 from served import Served, served
 from test_segments import seal
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
 from vermilion.local.salvage import salvage
-from vermilion.ranks import Knn
+from vermilion.query.ranks import Knn
+from vermilion.query.search import GroupBy, K, MinK, Search
+from vermilion.query.where import negation, parse
 from vermilion.reports import Facet
-from vermilion.schema import IntInvertedIndexConfig, Schema, StringInvertedIndexConfig
-from vermilion.search import GroupBy, K, MinK, Search
+from vermilion.schema.builder import IntInvertedIndexConfig, Schema, StringInvertedIndexConfig
 from vermilion.types import Address, SparseVector
-from vermilion.where import negation, parse
 
 DAY, NOON = date(2024, 2, 29), datetime(2024, 2, 29, 12, 0, 0, 5)
 EAST = NOON.replace(tzinfo=timezone(timedelta(hours=9)))

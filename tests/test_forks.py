@@ -14,8 +14,8 @@ import pytest
 
 from children import fork, in_child, succeeded
 from vermilion import forks
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.engine import Engine
 from vermilion.errors import ClosedError
 from vermilion.local.builder import build

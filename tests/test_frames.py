@@ -1,8 +1,8 @@
 """Answers as data frames."""
 
 from doors import filled
-from vermilion.client import Client
-from vermilion.frames import get_result_to_df, query_result_to_dfs
+from vermilion.api.client import Client
+from vermilion.api.frames import get_result_to_df, query_result_to_dfs
 
 
 def test_a_get_is_a_frame_by_id(client: Client) -> None:

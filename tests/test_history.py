@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.configuration import Changes, Configuration
 from vermilion.engine import EVERYTHING, Engine
 from vermilion.errors import ConflictError, NotFoundError, StorageError

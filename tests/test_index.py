@@ -25,9 +25,9 @@ from vermilion.local.indexer import Indexer, Needs
 from vermilion.local.snapshot import Touched
 from vermilion.local.store import Store
 from vermilion.local.transaction import Transaction
+from vermilion.query.where import OPERATORS, Condition
 from vermilion.records import Batch
 from vermilion.types import Effort, Space
-from vermilion.where import OPERATORS, Condition
 from words import cells, ids, numbered, rows, where
 
 SPACES: list[Space] = ["l2", "cosine", "ip"]

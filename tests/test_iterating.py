@@ -10,7 +10,7 @@ import pytest
 import in_process
 import vermilion
 from doors import empty, filled
-from vermilion.client import Client
+from vermilion.api.client import Client
 from vermilion.engine import Engine, Selection
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
 from vermilion.local.engine import LocalEngine

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vermilion.keys import (
+from vermilion.query.keys import (
     And,
     Contains,
     Eq,

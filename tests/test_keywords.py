@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import pytest
 
-from vermilion.client import Client, persistent_client
+from vermilion.api.client import Client, persistent_client
 from vermilion.local import builder, segment
 from vermilion.local.index import words as indexed
 from vermilion.local.index.words import words, words_to_find

@@ -13,10 +13,11 @@ import vermilion
 ROOT = Path(vermilion.__file__).parent
 
 WORDS = """
-    errors offline places progress logs forks bridge auth_types types reports times operators
-    operands where metadata records names lifetimes configuration
-    predicates keys ranks search schema_config schema_types schema schema_rules
-    plans engine gathering switching version
+    errors offline places progress logs forks bridge auth_types types reports times
+    query.operators query.operands query.where metadata records names lifetimes configuration
+    query.predicates query.keys query.ranks query.search
+    schema.config schema.types schema.builder schema.rules
+    query.plans engine gathering switching version
     wire.text wire.fields wire.operation wire.vectors wire.metadata wire.rows
     wire.schemas wire.settings wire.system wire.collections wire.records wire.bulk wire.care
     wire.ranked wire.past wire.absent wire.faults wire.table wire.openapi
@@ -60,14 +61,15 @@ SERVER = """
     server.command
 """
 DOORS = """
-    settings sharing
-    made_ids row_sources embedder sparse_embedder following hits reranking frames answers
-    results queries schemas searching evaluation evaluating writing iterating row_writing syncing
-    copying reembedding remembering facts
-    collection backups client servers admin aio
-    data_loaders batches functions utils.embedding_functions distance_functions system
-    api_types api_configuration compat
-    demo maintenance models
+    api.settings api.sharing
+    api.made_ids api.row_sources api.embedder api.sparse_embedder api.following api.hits
+    api.reranking api.frames api.answers api.results api.queries api.schemas api.searching
+    api.evaluation api.evaluating api.writing api.iterating api.row_writing api.syncing
+    api.copying api.reembedding api.remembering api.facts
+    api.collection api.backups api.client api.servers api.admin api.aio
+    compat.data_loaders compat.batches compat.functions utils.embedding_functions
+    compat.distance_functions compat.system compat.types compat.configuration compat.paths
+    commands.demo commands.maintenance commands.models
 """
 PIPES = """
     pipes.uri pipes.lines pipes.headers pipes.window pipes.chroma pipes.places
@@ -164,7 +166,7 @@ def test_a_family_is_entered_by_its_face(name: str) -> None:
     assert entered <= FACES
 
 
-@pytest.mark.parametrize("name", sorted(set(READING_ORDER) - {"__main__", "cli", "demo"}))
+@pytest.mark.parametrize("name", sorted(set(READING_ORDER) - {"__main__", "cli", "commands.demo"}))
 def test_nobody_inside_comes_in_by_the_front_door(name: str) -> None:
     assert "__init__" not in imports(name)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vermilion.utils.embedding_functions as functions
-from vermilion.client import Client
+from vermilion.api.client import Client
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import vermilion
+from vermilion.api.settings import Settings, memory_limit_of, parse_bytes
+from vermilion.compat.system import System
 from vermilion.errors import ArgumentValueError, StorageError
 from vermilion.local.builder import TAIL_ROWS, build
 from vermilion.local.engine import LocalEngine
-from vermilion.settings import Settings, memory_limit_of, parse_bytes
-from vermilion.system import System
 from vermilion.types import Address
 from words import make, numbered, where
 

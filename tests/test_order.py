@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from test_segments import seal
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.engine import Engine, Selection
 from vermilion.local import builder
 from vermilion.local.engine import LocalEngine
 from vermilion.metadata import fields_of
+from vermilion.query.where import ascending
 from vermilion.records import Batch
 from vermilion.reports import Facet, Summary
 from vermilion.types import Address, Order
-from vermilion.where import ascending
 from words import make, where
 
 VALUES: dict[str, list[Any]] = {

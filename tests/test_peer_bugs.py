@@ -24,8 +24,9 @@ import pytest
 import vermilion
 from doors import Lengths, empty, filled, load
 from vermilion import AdminClient, DefaultEmbeddingFunction, PersistentClient, Settings
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
+from vermilion.api.servers import RemoteClient
 from vermilion.configuration import PARAMETERS
 from vermilion.errors import (
     AlreadyExistsError,
@@ -38,7 +39,6 @@ from vermilion.errors import (
     NotFoundError,
     UniqueConstraintError,
 )
-from vermilion.servers import RemoteClient
 from words import WordLengths
 
 
@@ -475,7 +475,7 @@ def test_28_clients_with_other_settings_share_what_is_in_memory(client: Client) 
 
 COLLECTED_WHILE_OPENING = """
 import gc, sys, vermilion
-from vermilion import sharing
+from vermilion.api import sharing
 
 lost = vermilion.PersistentClient(sys.argv[1])
 lost.itself = lost

@@ -12,16 +12,16 @@ import pytest
 
 import vermilion.utils.embedding_functions as functions
 from providers_server import KEY, Providers, serving, vector
-from vermilion.client import Client
+from vermilion.api.client import Client
 from vermilion.embeddings import transport
 from vermilion.embeddings.lookup import config_to_embedding_function
 from vermilion.embeddings.provider import REQUIRED, Provider
 from vermilion.embeddings.providers import PROVIDERS, SPARSE_PROVIDERS
 from vermilion.errors import EmbeddingError
-from vermilion.ranks import Knn
-from vermilion.schema import Schema
-from vermilion.schema_config import SparseVectorIndexConfig
-from vermilion.search import Search
+from vermilion.query.ranks import Knn
+from vermilion.query.search import Search
+from vermilion.schema.builder import Schema
+from vermilion.schema.config import SparseVectorIndexConfig
 from vermilion.types import SparseVector
 
 LIVE = [row for row in PROVIDERS if not row.retired]

@@ -27,11 +27,21 @@ EXPORTS = [
     "Embeddings",
     "EphemeralClient",
     "GetResult",
+    "GroupBy",
     "HttpClient",
+    "K",
+    "Key",
+    "Knn",
+    "MinK",
     "PersistentClient",
     "QueryResult",
+    "Rrf",
+    "Schema",
+    "Search",
     "Settings",
     "SparseVector",
+    "SparseVectorIndexConfig",
+    "VectorIndexConfig",
     "__version__",
     "install_as_chromadb",
     "list_backups",
@@ -51,9 +61,10 @@ OPENED_LATER = """
     paula onnxruntime greenlet httpx orjson socket ssl asyncio http multiprocessing
     hashlib logging statistics random shutil tempfile argparse html inspect concurrent base64
     urllib.request email decimal fractions
-    vermilion.admin vermilion.aio vermilion.servers vermilion.remote vermilion.wire
-    vermilion.evaluation vermilion.frames vermilion.queries vermilion.ranks vermilion.reports
-    vermilion.schema vermilion.schemas vermilion.search vermilion.embeddings.minilm
+    vermilion.api.admin vermilion.api.aio vermilion.api.servers vermilion.remote vermilion.wire
+    vermilion.api.evaluation vermilion.api.frames vermilion.api.queries vermilion.api.schemas
+    vermilion.query.ranks vermilion.query.search vermilion.schema.builder vermilion.reports
+    vermilion.embeddings.minilm
     vermilion.embeddings.providers vermilion.migration vermilion.pipes vermilion.server
     vermilion.local.backup vermilion.local.checker vermilion.local.explain
     vermilion.local.ranking vermilion.local.salvage

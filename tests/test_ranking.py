@@ -13,12 +13,12 @@ from oracle import Oracle
 from ranking_oracle import RankingOracle
 from vermilion.engine import Engine
 from vermilion.errors import DimensionError, InvalidArgumentError
-from vermilion.keys import K
 from vermilion.local.engine import LocalEngine
-from vermilion.ranks import Knn, Rank, Rrf, Val
+from vermilion.query.keys import K
+from vermilion.query.ranks import Knn, Rank, Rrf, Val
+from vermilion.query.search import GroupBy, MaxK, MinK, Search
 from vermilion.records import Batch
-from vermilion.schema import Schema, SparseVectorIndexConfig
-from vermilion.search import GroupBy, MaxK, MinK, Search
+from vermilion.schema.builder import Schema, SparseVectorIndexConfig
 from vermilion.types import Address, SparseVector
 from words import make
 

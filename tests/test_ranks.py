@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vermilion.keys import K
-from vermilion.ranks import (
+from vermilion.query.keys import K
+from vermilion.query.ranks import (
     Abs,
     Div,
     Exp,

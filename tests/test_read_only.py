@@ -14,7 +14,7 @@ import pytest
 
 import vermilion
 from children import become_nobody, can_mount, in_child, mount_read_only
-from vermilion import sharing
+from vermilion.api import sharing
 from vermilion.engine import EVERYTHING
 from vermilion.errors import NotFoundError, StorageError
 from vermilion.local.builder import TAIL_ROWS, build

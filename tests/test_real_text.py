@@ -17,12 +17,12 @@ import pytest
 import vermilion
 from oracle import Oracle
 from vermilion.engine import Selection
+from vermilion.query.where import parse
 from vermilion.records import check_columns
 from vermilion.types import Hits, Records
-from vermilion.where import parse
 
 ROWS = 10_000
-GLOSSES = Path(vermilion.__file__).parent / "demo_data" / "glosses.jsonl.gz"
+GLOSSES = Path(vermilion.__file__).parent / "commands" / "demo_data" / "glosses.jsonl.gz"
 WHERES: list[tuple[Any, Any]] = [
     (None, None),
     ({"pos": "v"}, None),

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import vermilion
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.embeddings.base import EmbeddingFunction, register_embedding_function
 from vermilion.engine import EVERYTHING, Engine
 from vermilion.errors import DimensionError, UnsupportedError
@@ -24,7 +24,7 @@ from vermilion.local.builder import TAIL_ROWS
 from vermilion.local.engine import LocalEngine
 from vermilion.progress import Progress
 from vermilion.records import Batch
-from vermilion.schema import Schema
+from vermilion.schema.builder import Schema
 from vermilion.switching import source_stamp
 from words import ALL, HERE, WordLengths, ids, make, names, numbered, rows, where
 

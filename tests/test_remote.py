@@ -20,10 +20,10 @@ import vermilion
 from vermilion.engine import Engine
 from vermilion.errors import BatchTooLargeError, UnsupportedError
 from vermilion.local.engine import LocalEngine
+from vermilion.query.search import Search, Where
 from vermilion.remote.engine import RemoteEngine
 from vermilion.remote.target import Target
 from vermilion.remote.transport import Threaded
-from vermilion.search import Search, Where
 from words import HERE, cells, ids, make, numbered, rows, where
 
 RUNNER = runpy.run_path(

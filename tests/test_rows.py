@@ -10,7 +10,7 @@ import pyarrow
 import pytest
 
 from doors import Lengths, empty, load
-from vermilion.client import Client
+from vermilion.api.client import Client
 from vermilion.errors import IDAlreadyExistsError
 from vermilion.types import WriteResult
 

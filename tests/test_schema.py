@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from vermilion.keys import K
-from vermilion.schema import (
+from vermilion.query.keys import K
+from vermilion.schema.builder import (
     DEFAULT_FUNCTION,
     BoolInvertedIndexConfig,
     Cmek,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from vermilion.keys import K
-from vermilion.schema_config import (
+from vermilion.query.keys import K
+from vermilion.schema.config import (
     FtsIndexConfig,
     HnswIndexConfig,
     SpannIndexConfig,

@@ -15,8 +15,8 @@ from vermilion.local.blocks import Blocks, CacheDamaged, write_blocks
 from vermilion.local.index.columns import Columns
 from vermilion.local.index.sealed_columns import PACK_BYTES, SealedColumns, build_columns
 from vermilion.metadata import fields_of
+from vermilion.query.where import OPERATORS, Condition
 from vermilion.types import SparseVector
-from vermilion.where import OPERATORS, Condition
 
 KIND, VERSION = "columns", 1
 Metadata = dict[str, Any] | None

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.embeddings.base import EmbeddingFunction
 from vermilion.embeddings.bm25 import ChromaBm25EmbeddingFunction
 from vermilion.errors import InvalidArgumentError
-from vermilion.ranks import Knn, Rrf
-from vermilion.schema import Schema, SparseVectorIndexConfig
-from vermilion.search import GroupBy, K, MinK, Search
+from vermilion.query.ranks import Knn, Rrf
+from vermilion.query.search import GroupBy, K, MinK, Search
+from vermilion.schema.builder import Schema, SparseVectorIndexConfig
 from vermilion.types import ReadLevel, SparseVector
 
 DOCUMENTS = [

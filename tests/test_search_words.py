@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from vermilion import search as words
-from vermilion.search import (
+from vermilion.query import search as words
+from vermilion.query.search import (
     Aggregate,
     GroupBy,
     K,

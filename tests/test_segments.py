@@ -18,7 +18,6 @@ from oracle import Oracle
 from ranking_oracle import RankingOracle
 from test_real_text import real_vectors
 from vermilion.engine import EVERYTHING, Selection
-from vermilion.keys import K
 from vermilion.local import builder, search, segment
 from vermilion.local.blocks import write_blocks
 from vermilion.local.builder import JOINED, MOST_SEGMENTS, TAIL_ROWS, Builder
@@ -27,10 +26,11 @@ from vermilion.local.index import sealed_vectors
 from vermilion.local.segment import FOLDER, VERSIONS
 from vermilion.local.snapshot import Snapshot
 from vermilion.local.store import Store
-from vermilion.ranks import Knn
+from vermilion.query.keys import K
+from vermilion.query.ranks import Knn
+from vermilion.query.search import Search
 from vermilion.records import Batch
-from vermilion.schema import Schema, SparseVectorIndexConfig
-from vermilion.search import Search
+from vermilion.schema.builder import Schema, SparseVectorIndexConfig
 from vermilion.types import Address, SparseVector
 from words import make, where
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 import vermilion
-from vermilion.admin import AdminClient
-from vermilion.aio import AsyncAdminClient, AsyncClient
+from vermilion.api.admin import AdminClient
+from vermilion.api.aio import AsyncAdminClient, AsyncClient
+from vermilion.api.settings import Settings
 from vermilion.auth_types import TokenTransportHeader
 from vermilion.errors import (
     ArgumentValueError,
@@ -22,7 +23,6 @@ from vermilion.errors import (
     NotFoundError,
     UnreachableError,
 )
-from vermilion.settings import Settings
 
 # ── a server that says who the caller is, and nothing else ───────────────────────────────────────
 

@@ -10,7 +10,7 @@ from pathlib import Path
 # one of those that opening another directory makes.
 COLLECTED_WHILE_OPENING = """
 import gc, sys
-from vermilion import sharing
+from vermilion.api import sharing
 
 class Holder: pass
 

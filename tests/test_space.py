@@ -11,7 +11,7 @@ import pytest
 
 from oracle import Oracle
 from test_segments import SCHEMA, check, home, real_batch, seal, segments_of
-from vermilion.client import Client
+from vermilion.api.client import Client
 from vermilion.engine import EVERYTHING, Engine, Selection
 from vermilion.errors import StorageError
 from vermilion.local import compactor, eraser

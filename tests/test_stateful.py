@@ -30,20 +30,20 @@ from vermilion.errors import (
     IDAlreadyExistsError,
     NotFoundError,
 )
-from vermilion.keys import K
 from vermilion.local import builder, compactor, grapher, search
 from vermilion.local.engine import LocalEngine
 from vermilion.local.index import graph
 from vermilion.local.index.graph import Recipe
 from vermilion.local.segment import FOLDER
 from vermilion.local.store import RECORDS
-from vermilion.ranks import Knn, Rrf
+from vermilion.query.keys import K
+from vermilion.query.ranks import Knn, Rrf
+from vermilion.query.search import Search, Where
+from vermilion.query.where import DOCUMENT, DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, parse
 from vermilion.records import CLEARABLE, Batch
 from vermilion.reports import Problem
-from vermilion.schema import Schema, SparseVectorIndexConfig
-from vermilion.search import Search, Where
+from vermilion.schema.builder import Schema, SparseVectorIndexConfig
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, SparseVector
-from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, ID_OPERATORS, OPERATORS, parse
 from words import keep_filters_at_once, make
 
 EXAMPLES = int(os.environ.get("VERMILION_STATEFUL", "60"))

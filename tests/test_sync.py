@@ -6,12 +6,12 @@ import pandas
 import pytest
 
 from doors import empty
-from vermilion.client import Client
-from vermilion.collection import Collection
+from vermilion.api.client import Client
+from vermilion.api.collection import Collection
 from vermilion.embeddings.base import EmbeddingFunction
 from vermilion.embeddings.bm25 import ChromaBm25EmbeddingFunction
 from vermilion.errors import ArgumentTypeError, ArgumentValueError, DuplicateIDError
-from vermilion.schema import Schema, SparseVectorIndexConfig
+from vermilion.schema.builder import Schema, SparseVectorIndexConfig
 from vermilion.types import WriteResult
 
 

@@ -22,7 +22,7 @@ from vermilion.local.blocks import Blocks, CacheDamaged, write_blocks
 from vermilion.local.index import literals, text
 from vermilion.local.index.literals import required_literals
 from vermilion.local.index.text import KIND, VERSION, TextPostings, build_text
-from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, OPERATORS, Condition, pattern
+from vermilion.query.where import DOCUMENT, DOCUMENT_OPERATORS, OPERATORS, Condition, pattern
 
 
 def contains(needle: str) -> Condition:
@@ -173,7 +173,7 @@ def test_each_match_contains_the_required_literals(operand: str, document: str) 
 
 
 def test_real_texts_are_found_by_their_parts() -> None:
-    path = Path(vermilion.__file__).parent / "demo_data" / "glosses.jsonl.gz"
+    path = Path(vermilion.__file__).parent / "commands" / "demo_data" / "glosses.jsonl.gz"
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         documents: list[str | None] = [json.loads(line)["text"] for line in lines]
     documents[5] = None

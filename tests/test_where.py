@@ -12,8 +12,8 @@ import pytest
 
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
 from vermilion.metadata import fields_of
-from vermilion.operators import MAX_PIECE, SHORTHANDS, has_match
-from vermilion.where import (
+from vermilion.query.operators import MAX_PIECE, SHORTHANDS, has_match
+from vermilion.query.where import (
     DOCUMENT,
     DOCUMENT_OPERATORS,
     ID,

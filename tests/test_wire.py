@@ -28,6 +28,7 @@ from vermilion.errors import (
     VermilionError,
 )
 from vermilion.metadata import MAX_NESTING
+from vermilion.query.where import And, Filter, Or, parse
 from vermilion.records import Batch
 from vermilion.reports import Explanation, Facet, IndexingStatus, Problem, Stats, Summary, WhyNot
 from vermilion.types import (
@@ -42,7 +43,6 @@ from vermilion.types import (
     UserIdentity,
     WriteResult,
 )
-from vermilion.where import And, Filter, Or, parse
 from vermilion.wire import (
     bulk,
     care,

@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 
 from doors import empty, filled
-from vermilion.client import Client
+from vermilion.api.client import Client
+from vermilion.api.made_ids import content_id, uuid7
 from vermilion.embeddings.bm25 import ChromaBm25EmbeddingFunction
 from vermilion.errors import (
     ArgumentTypeError,
@@ -15,8 +16,7 @@ from vermilion.errors import (
     DuplicateIDError,
     IDAlreadyExistsError,
 )
-from vermilion.made_ids import content_id, uuid7
-from vermilion.schema import Schema, SparseVectorIndexConfig
+from vermilion.schema.builder import Schema, SparseVectorIndexConfig
 from vermilion.types import WriteResult
 
 TWO: dict[str, Any] = {"ids": ["a", "z"], "embeddings": [[9, 0], [8, 0]]}

@@ -13,10 +13,10 @@ from vermilion.embeddings.base import EmbeddingFunction, register_embedding_func
 from vermilion.engine import Column, Engine, Selection
 from vermilion.local import filter_cache
 from vermilion.local.filter_cache import FilterCache, KnownFilter
+from vermilion.query.where import parse
 from vermilion.records import Batch
-from vermilion.schema import Schema
+from vermilion.schema.builder import Schema
 from vermilion.types import DEFAULT_DATABASE, DEFAULT_TENANT, Address, Space
-from vermilion.where import parse
 
 HERE = DEFAULT_TENANT, DEFAULT_DATABASE
 PLAIN = Configuration()

@@ -11,15 +11,15 @@ collection.query(query_texts=["greetings"], n_results=1)
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from vermilion.answers import GetResult, QueryResult
-from vermilion.backups import list_backups, restore_backup, verify_backup
-from vermilion.client import ephemeral_client as EphemeralClient
-from vermilion.client import persistent_client as PersistentClient
-from vermilion.collection import Collection
-from vermilion.compat import install_as_chromadb
+from vermilion.api.answers import GetResult, QueryResult
+from vermilion.api.backups import list_backups, restore_backup, verify_backup
+from vermilion.api.client import ephemeral_client as EphemeralClient
+from vermilion.api.client import persistent_client as PersistentClient
+from vermilion.api.collection import Collection
+from vermilion.api.settings import Settings
+from vermilion.compat.paths import install_as_chromadb
 from vermilion.embeddings.base import EmbeddingFunction, register_embedding_function
 from vermilion.embeddings.default import DefaultEmbeddingFunction
-from vermilion.settings import Settings
 from vermilion.types import (
     DEFAULT_DATABASE,
     DEFAULT_TENANT,
@@ -30,26 +30,36 @@ from vermilion.types import (
 from vermilion.version import __version__
 
 if TYPE_CHECKING:  # who runs the program gets them by `__getattr__`
-    from vermilion.admin import AdminClient
-    from vermilion.aio import AsyncClient, AsyncCollection
-    from vermilion.aio import async_ephemeral_client as AsyncEphemeralClient
-    from vermilion.aio import async_http_client as AsyncHttpClient
-    from vermilion.aio import async_persistent_client as AsyncPersistentClient
-    from vermilion.servers import cloud_client as CloudClient
-    from vermilion.servers import http_client as HttpClient
-    from vermilion.servers import make_client as Client
+    from vermilion.api.admin import AdminClient
+    from vermilion.api.aio import AsyncClient, AsyncCollection
+    from vermilion.api.aio import async_ephemeral_client as AsyncEphemeralClient
+    from vermilion.api.aio import async_http_client as AsyncHttpClient
+    from vermilion.api.aio import async_persistent_client as AsyncPersistentClient
+    from vermilion.api.servers import cloud_client as CloudClient
+    from vermilion.api.servers import http_client as HttpClient
+    from vermilion.api.servers import make_client as Client
+    from vermilion.query.search import GroupBy, K, Key, Knn, MinK, Rrf, Search
+    from vermilion.schema.builder import Schema, SparseVectorIndexConfig, VectorIndexConfig
 
-# The doors to servers and for event loops, which many programs never open.
+# What many programs never ask for: doors to servers and for event loops, and the builders.
 _LATER = {
-    "AdminClient": ("admin", "AdminClient"),
-    "AsyncClient": ("aio", "AsyncClient"),
-    "AsyncCollection": ("aio", "AsyncCollection"),
-    "AsyncEphemeralClient": ("aio", "async_ephemeral_client"),
-    "AsyncHttpClient": ("aio", "async_http_client"),
-    "AsyncPersistentClient": ("aio", "async_persistent_client"),
-    "Client": ("servers", "make_client"),
-    "CloudClient": ("servers", "cloud_client"),
-    "HttpClient": ("servers", "http_client"),
+    "AdminClient": ("api.admin", "AdminClient"),
+    "AsyncClient": ("api.aio", "AsyncClient"),
+    "AsyncCollection": ("api.aio", "AsyncCollection"),
+    "AsyncEphemeralClient": ("api.aio", "async_ephemeral_client"),
+    "AsyncHttpClient": ("api.aio", "async_http_client"),
+    "AsyncPersistentClient": ("api.aio", "async_persistent_client"),
+    "Client": ("api.servers", "make_client"),
+    "CloudClient": ("api.servers", "cloud_client"),
+    "HttpClient": ("api.servers", "http_client"),
+    **{
+        name: ("query.search", name)
+        for name in ("GroupBy", "K", "Key", "Knn", "MinK", "Rrf", "Search")
+    },
+    **{
+        name: ("schema.builder", name)
+        for name in ("Schema", "SparseVectorIndexConfig", "VectorIndexConfig")
+    },
 }
 
 __all__ = [
@@ -70,11 +80,21 @@ __all__ = [
     "Embeddings",
     "EphemeralClient",
     "GetResult",
+    "GroupBy",
     "HttpClient",
+    "K",
+    "Key",
+    "Knn",
+    "MinK",
     "PersistentClient",
     "QueryResult",
+    "Rrf",
+    "Schema",
+    "Search",
     "Settings",
     "SparseVector",
+    "SparseVectorIndexConfig",
+    "VectorIndexConfig",
     "__version__",
     "install_as_chromadb",
     "list_backups",

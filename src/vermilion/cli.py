@@ -13,7 +13,8 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
-from vermilion import backups, demo, maintenance, models
+from vermilion.api import backups
+from vermilion.commands import demo, maintenance, models
 from vermilion.errors import VermilionError
 from vermilion.migration import command as migration
 from vermilion.pipes import command as pipes

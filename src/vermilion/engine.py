@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.configuration import Changes, Configuration
+from vermilion.query.where import Filter
 from vermilion.records import Batch
 from vermilion.types import (
     USUAL,
@@ -33,9 +34,9 @@ from vermilion.types import (
     Records,
     WriteResult,
 )
-from vermilion.where import Filter
 
 if TYPE_CHECKING:  # classes that few programs need
+    from vermilion.query.search import Search
     from vermilion.reports import (
         Call,
         Difference,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:  # classes that few programs need
         Summary,
         WhyNot,
     )
-    from vermilion.search import Search
 
 Column = Literal["vectors", "documents", "uris", "metadatas"]
 

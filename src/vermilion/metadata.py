@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from vermilion.errors import ArgumentTypeError, ArgumentValueError
-from vermilion.operators import INT64, plain
+from vermilion.query.operators import INT64, plain
 from vermilion.times import TIME_TAGS, plain_time, time_of_form
 from vermilion.types import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY, SparseVector
 

@@ -25,7 +25,7 @@ from vermilion.metadata import check_metadata as check_metadata
 from vermilion.metadata import check_value as check_value
 from vermilion.metadata import encodable
 from vermilion.metadata import metadata_column as metadata_column
-from vermilion.operators import plain
+from vermilion.query.operators import plain
 from vermilion.types import Mode, Records
 
 MAX_DIMENSION = 65_535

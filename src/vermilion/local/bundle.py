@@ -26,7 +26,7 @@ from vermilion.local.sqlite import alone_in, copy_pages, harden, template, trans
 from vermilion.local.store import RECORDS, SCRIPT, Store
 from vermilion.local.transaction import Transaction
 from vermilion.names import check_collection_metadata
-from vermilion.schema_rules import rules_of
+from vermilion.schema.rules import rules_of
 
 FORMAT = 1
 _TABLE = "create table bundle (format integer not null, collection text not null)"

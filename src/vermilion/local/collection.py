@@ -38,9 +38,9 @@ from vermilion.types import USUAL, Course, Effort, Hits, Order, Page, Ranked, Re
 
 if TYPE_CHECKING:  # forty classes, of which a first query needs none
     from vermilion.local.checker import Finding
+    from vermilion.query.search import Search
     from vermilion.reports import Explanation, Facet, IndexingStatus, Stats, Summary, WhyNot
-    from vermilion.schema_rules import Rules
-    from vermilion.search import Search
+    from vermilion.schema.rules import Rules
 
 # What an open file takes: SQLite's connection and pages.
 HANDLE_BYTES = 450_000
@@ -294,8 +294,8 @@ class LocalCollection(Lasting, Making):
     def search(self, searches: Sequence[Search]) -> list[Ranked]:
         """See Engine.search."""
         from vermilion.local import ranking
-        from vermilion.plans import leaves, plan
-        from vermilion.schema_rules import Rules
+        from vermilion.query.plans import leaves, plan
+        from vermilion.schema.rules import Rules
 
         rules = self._rules or Rules(None)
         plans = [plan(search, place) for place, search in enumerate(searches)]

@@ -45,6 +45,7 @@ from vermilion.types import (
 from vermilion.version import __version__
 
 if TYPE_CHECKING:  # classes that few programs need
+    from vermilion.query.search import Search
     from vermilion.reports import (
         Call,
         Difference,
@@ -54,7 +55,6 @@ if TYPE_CHECKING:  # classes that few programs need
         Summary,
         WhyNot,
     )
-    from vermilion.search import Search
 
 # One write is one transaction, however long: the number is what clients are told, no limit here.
 MAX_BATCH_SIZE = 100_000

@@ -15,9 +15,9 @@ from vermilion.local.indexer import Moment
 from vermilion.local.matches import Matches
 from vermilion.local.search import Wish, search
 from vermilion.metadata import fields_of
+from vermilion.query.where import DOCUMENT, ID, And, Condition, Filter
 from vermilion.reports import Explanation, WhyNot
 from vermilion.types import Effort
-from vermilion.where import DOCUMENT, ID, And, Condition, Filter
 
 COLUMNS: tuple[Column, ...] = ("documents", "metadatas")
 

@@ -28,8 +28,8 @@ from vermilion.local.index.slots import View
 from vermilion.local.index.vectors import Scan
 from vermilion.local.segment import StoredVectors
 from vermilion.local.snapshot import Snapshot
+from vermilion.query.where import DOCUMENT, ID, Condition, Filter
 from vermilion.types import Space
-from vermilion.where import DOCUMENT, ID, Condition, Filter
 
 # What a cache may take: so many bytes for each record of the segments, up to so many in all, and
 # then a few for each: codes take 200 for each, the vectors themselves 1,500.

@@ -19,7 +19,7 @@ from vermilion.local.transaction import Transaction
 from vermilion.types import Address
 
 if TYPE_CHECKING:  # forty classes, of which a collection without a schema needs none
-    from vermilion.schema_rules import Rules
+    from vermilion.schema.rules import Rules
 
 # So many collections keep files open: three descriptors and, with ten records each, 450 kB.
 OPEN_COLLECTIONS = 32
@@ -163,7 +163,7 @@ class Handles:
 def _rules(info: CollectionInfo) -> Rules | None:
     if info.schema is None:
         return None
-    from vermilion.schema_rules import rules_of
+    from vermilion.schema.rules import rules_of
 
     return rules_of(info.schema)
 

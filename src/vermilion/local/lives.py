@@ -17,9 +17,9 @@ import numpy as np
 from vermilion.engine import Selection
 from vermilion.lifetimes import Ttl
 from vermilion.local.transaction import Transaction
-from vermilion.operators import OPERATORS
+from vermilion.query.operators import OPERATORS
+from vermilion.query.where import And, Condition, Filter, Or
 from vermilion.records import Batch
-from vermilion.where import And, Condition, Filter, Or
 
 _ENDED = OPERATORS["$lte"]
 _NOT_ENDED = _ENDED._replace(negated=True)

@@ -18,8 +18,8 @@ from vermilion.local.filter_cache import KnownFilter, Now
 from vermilion.local.index.base import Mask, Slots
 from vermilion.local.index.text import Facts
 from vermilion.local.indexer import Moment
+from vermilion.query.where import DOCUMENT, ID, And, Condition, Filter, Or, conditions
 from vermilion.types import pages
-from vermilion.where import DOCUMENT, ID, And, Condition, Filter, Or, conditions
 
 # Documents read from the store at a time.
 DOCUMENTS = 4_096

@@ -19,8 +19,8 @@ from vermilion.local.indexer import Moment, Needs
 from vermilion.local.matches import Matches, everything, matches, those_of
 from vermilion.local.search import Wish, search
 from vermilion.local.snapshot import Keys
+from vermilion.query.where import DOCUMENT, ID, conditions
 from vermilion.types import Hits
-from vermilion.where import DOCUMENT, ID, conditions
 
 
 def needs(selection: Selection, *, vectors: int = 0) -> Needs:

@@ -28,10 +28,10 @@ from vermilion.local.search import search as k_nearest
 from vermilion.local.snapshot import Keys, no_records
 from vermilion.local.weighing import sparse_nearest, text_nearest
 from vermilion.metadata import fields_of
-from vermilion.operators import SCALAR_KINDS, ascending, kind
-from vermilion.plans import DOCUMENT, EMBEDDING, SCORE, URI, Plan, leaves
-from vermilion.ranks import Abs, Div, Exp, Knn, Log, Max, Min, Mul, Rank, Sub, Sum, Val
-from vermilion.schema_rules import Rules
+from vermilion.query.operators import SCALAR_KINDS, ascending, kind
+from vermilion.query.plans import DOCUMENT, EMBEDDING, SCORE, URI, Plan, leaves
+from vermilion.query.ranks import Abs, Div, Exp, Knn, Log, Max, Min, Mul, Rank, Sub, Sum, Val
+from vermilion.schema.rules import Rules
 from vermilion.types import Ranked, SparseVector
 
 Values = NDArray[np.float32]

@@ -24,8 +24,8 @@ from vermilion.local.index.words import MOST, word_hash, words
 from vermilion.local.segment import Segment, graph_path
 from vermilion.local.snapshot import Keys, SegmentRow, Snapshot
 from vermilion.metadata import fields_of
+from vermilion.query.where import DOCUMENT, DOCUMENT_OPERATORS, OPERATORS, Condition
 from vermilion.types import SparseVector, pages
-from vermilion.where import DOCUMENT, DOCUMENT_OPERATORS, OPERATORS, Condition
 
 PAGE = 2_000
 # So many records of a segment lend their values and words as questions to all of them.

@@ -17,8 +17,8 @@ from vermilion.local.index.base import Mask, Slots
 from vermilion.local.index.columns import ELEMENTS, SCALARS, Part, values_of
 from vermilion.local.indexer import Moment
 from vermilion.local.snapshot import Keys
+from vermilion.query.where import ascending
 from vermilion.types import Order
-from vermilion.where import ascending
 
 if TYPE_CHECKING:
     from vermilion.reports import Facet, Summary

@@ -318,8 +318,8 @@ def _schema(text: str | None, notes: list[str]) -> dict[str, Any] | None:
     form = _json(text, "schema", [])
     if not form:
         return None
-    from vermilion.schema import Schema  # forty classes that older directories do not need
-    from vermilion.schema_rules import reconciled
+    from vermilion.schema.builder import Schema  # forty classes that older directories do not need
+    from vermilion.schema.rules import reconciled
 
     try:
         schema = Schema.deserialize_from_json(form)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
-from vermilion.embedder import Embedder
+from vermilion.api.embedder import Embedder
 from vermilion.engine import Column, Selection
 from vermilion.errors import AlreadyExistsError, InvalidArgumentError
 from vermilion.pipes import headers, options, steps

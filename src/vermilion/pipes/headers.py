@@ -75,7 +75,7 @@ def understand(form: Form) -> Description:
     configuration = for_new_collection(given, metadata, given.get("embedding_function"))
     if form.get("schema") is None:
         return Description(configuration, metadata)
-    from vermilion.schema_rules import reconciled  # with classes that few streams need
+    from vermilion.schema.rules import reconciled  # with classes that few streams need
 
     wanted = schemas.read_schema(form["schema"], "_collection.schema")
     configuration, schema = reconciled(wanted, Configuration())  # it says all that the other does

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
 
+from vermilion.api.embedder import Embedder
 from vermilion.configuration import Configuration
-from vermilion.embedder import Embedder
 from vermilion.embeddings.base import stored_form
 from vermilion.engine import CollectionInfo
 from vermilion.errors import InvalidArgumentError, NotFoundError, VermilionError

@@ -158,7 +158,7 @@ def _filter(name: str) -> Callable[[str], dict[str, Any]]:
     def read(text: str) -> dict[str, Any]:
         import orjson
 
-        from vermilion.where import parse
+        from vermilion.query.where import parse
 
         try:
             form = orjson.loads(text)
@@ -185,7 +185,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
 
 def selection_of(arguments: argparse.Namespace) -> Selection:
     """The records that match the filters."""
-    from vermilion.where import parse
+    from vermilion.query.where import parse
 
     return Selection(None, parse(arguments.where, arguments.where_document))
 

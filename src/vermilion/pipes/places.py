@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from vermilion import sharing
+from vermilion.api import sharing
 from vermilion.engine import CollectionInfo, Column, Engine, Selection
 from vermilion.errors import ArgumentValueError, NotFoundError, UnsupportedError
 from vermilion.names import check_collection_name

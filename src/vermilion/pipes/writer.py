@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vermilion.embedder import Embedder
+from vermilion.api.embedder import Embedder
+from vermilion.api.sparse_embedder import SparseEmbedder
 from vermilion.engine import CollectionInfo, Engine, Selection
 from vermilion.errors import (
     DimensionError,
@@ -18,7 +19,6 @@ from vermilion.errors import (
 )
 from vermilion.pipes.batches import Row
 from vermilion.records import Columns, spread
-from vermilion.sparse_embedder import SparseEmbedder
 
 # What a write tells, in numbers of records.
 COUNTED = ("inserted", "updated", "unchanged", "skipped")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 from vermilion.errors import InternalError, InvalidArgumentError, NotFoundError, UnsupportedError
+from vermilion.query.where import Filter, beyond
 from vermilion.remote.refusals import refusal
 from vermilion.remote.transport import Transport
-from vermilion.where import Filter, beyond
 from vermilion.wire import care, system
 from vermilion.wire.operation import Operation
 from vermilion.wire.system import PreFlight

@@ -17,6 +17,7 @@ from vermilion.engine import EVERYTHING, CollectionInfo, Column, Selection
 from vermilion.errors import (
     BatchTooLargeError,
 )
+from vermilion.query.where import And
 from vermilion.records import Batch
 from vermilion.remote.asking import Asking
 from vermilion.reports import (
@@ -44,13 +45,12 @@ from vermilion.types import (
     WriteResult,
     pages,
 )
-from vermilion.where import And
 from vermilion.wire import bulk, care, collections, metadata, past, ranked, records, system
 from vermilion.wire.fields import U32
 from vermilion.wire.operation import Operation
 
 if TYPE_CHECKING:
-    from vermilion.search import Search
+    from vermilion.query.search import Search
 
 # A server of Chroma is told of so many records at once.
 ROWS = 1000
@@ -241,7 +241,7 @@ class RemoteEngine(Asking):
             raise BatchTooLargeError(
                 f"Batch size {len(batch)} exceeds maximum batch size {limits.max_batch_size} of "
                 f"the server at {self._transport.target.url}: send it in pieces, which "
-                "vermilion.batches.create_batches cuts"
+                "vermilion.compat.batches.create_batches cuts"
             )
         self._need("bare", batch.bare)
         self._need("clear", bool(batch.clear))
@@ -392,7 +392,7 @@ class RemoteEngine(Asking):
 
     def search(self, address: Address, searches: Sequence[Search]) -> list[Ranked]:
         """See Engine.search."""
-        from vermilion.plans import DOCUMENT, SCORE, filter_of, leaves  # with many classes
+        from vermilion.query.plans import DOCUMENT, SCORE, filter_of, leaves  # with many classes
 
         for search in searches:
             self._need_filter(filter_of(search))

@@ -138,7 +138,7 @@ class Observer:
 
 def _conditions(filter: Any) -> list[str]:
     """Fields and operators: operands may be nobody's business."""
-    from vermilion.where import conditions
+    from vermilion.query.where import conditions
 
     return [
         f"{'not ' if one.operator.is_inverted else ''}{one.field} {one.operator.name}"

@@ -175,7 +175,7 @@ class CreateCollection(Operation[tuple[CollectionInfo, bool | None]]):
         configuration = settings.read_configuration(body["configuration"], metadata)
         schema = None
         if body["schema"] is not None:
-            from vermilion.schema_rules import reconciled  # with classes that few programs need
+            from vermilion.schema.rules import reconciled  # with classes that few programs need
 
             wanted = schemas.read_schema(body["schema"], "schema")
             configuration, schema = reconciled(wanted, configuration)

@@ -9,7 +9,7 @@ from typing import Any
 from vermilion.errors import ArgumentValueError, InvalidArgumentError
 from vermilion.metadata import MAX_NESTING, check_field_value, check_key, fields_of
 from vermilion.names import check_collection_metadata
-from vermilion.operators import INT64
+from vermilion.query.operators import INT64
 from vermilion.times import TIME_TAGS, time_of_form
 from vermilion.types import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY, SparseVector
 from vermilion.wire.fields import FLAG, Field, Form, Kind, mismatch

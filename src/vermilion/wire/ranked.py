@@ -10,9 +10,9 @@ import numpy as np
 
 from vermilion.engine import EVERYTHING, Engine, Selection
 from vermilion.errors import ArgumentTypeError, InvalidArgumentError, UnprocessableError
+from vermilion.query.where import INT64
 from vermilion.reports import Facet, Summary
 from vermilion.types import Ranked, ReadLevel
-from vermilion.where import INT64
 from vermilion.wire import metadata
 from vermilion.wire.fields import (
     ANYTHING,
@@ -37,7 +37,7 @@ from vermilion.wire.rows import (
 )
 
 if TYPE_CHECKING:  # forty classes that few programs need
-    from vermilion.search import Search as Request
+    from vermilion.query.search import Search as Request
 
 SCORE = "#score"
 
@@ -133,7 +133,7 @@ class Search(OnCollection[list[Ranked]]):
 
 
 def _read(form: Form, at: str) -> Request:
-    from vermilion.search import Search as Request
+    from vermilion.query.search import Search as Request
 
     for knn in _knns(form["rank"]):
         if isinstance(knn.get("query"), str) and knn.get("key", "#embedding") != "#document":

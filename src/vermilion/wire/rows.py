@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from vermilion.engine import Column, Selection
 from vermilion.errors import InvalidArgumentError
-from vermilion.records import Batch, spread
-from vermilion.types import Hits, Records
-from vermilion.where import (
+from vermilion.query.where import (
     And,
     Condition,
     Filter,
@@ -22,6 +20,8 @@ from vermilion.where import (
     parse_where,
     parse_where_document,
 )
+from vermilion.records import Batch, spread
+from vermilion.types import Hits, Records
 from vermilion.wire import metadata
 from vermilion.wire.fields import COUNT, OBJECT, TEXTS, Field, Form
 from vermilion.wire.vectors import unpack, write_some

@@ -18,7 +18,7 @@ from vermilion.errors import (
 from vermilion.wire.fields import OBJECT, Field, Form, read
 
 if TYPE_CHECKING:
-    from vermilion.schema import Schema
+    from vermilion.schema.builder import Schema
 
 # What a schema may say; "key_overrides" is another name of "keys".
 FIELDS = (
@@ -76,7 +76,7 @@ def write_schema(stored: Form | None, configuration: Configuration) -> Form:
     """The schema of a collection as it is answered."""
     if stored is None:
         return schema_of(configuration)
-    from vermilion.schema_rules import shown  # with forty classes that few programs need
+    from vermilion.schema.rules import shown  # with forty classes that few programs need
 
     form: Form = shown(stored, configuration).serialize_to_json()
     return form
@@ -88,7 +88,7 @@ def read_schema(form: Form, at: str) -> Schema:
     Raises UnprocessableError for a shape that is none, InvalidArgumentError for what clients may
     not set.
     """
-    from vermilion.schema import Schema  # as above
+    from vermilion.schema.builder import Schema  # as above
 
     named = form if "keys" in form else form | {"keys": form.get("key_overrides")}
     if named["keys"] is None:

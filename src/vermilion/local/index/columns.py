@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from vermilion.local.index.base import Change, Growable, Mask, Slots
 from vermilion.local.snapshot import Snapshot
 from vermilion.metadata import SCALAR_TYPES, fields_of
-from vermilion.operators import Operator, moment, pattern
+from vermilion.query.operators import Operator, moment, pattern
+from vermilion.query.where import Condition
 from vermilion.times import TIME_KINDS, at_microseconds, microseconds, time_kind
 from vermilion.types import pages
-from vermilion.where import Condition
 
 # Records read from the store at a time while the index is loaded.
 LOAD_ROWS = 8_192

@@ -38,8 +38,8 @@ from vermilion.local.index.columns import (
     questions,
     starting,
 )
+from vermilion.query.where import Condition
 from vermilion.times import TIME_KINDS
-from vermilion.where import Condition
 
 # Columns share a pack up to this length. What a query first touches is checksummed by the pack:
 # 0.15 ms a megabyte.

@@ -28,7 +28,7 @@ from vermilion.local.blocks import Blocks
 from vermilion.local.index.base import Mask, Slots
 from vermilion.local.index.joining import joint, portions, put, sizes_of
 from vermilion.local.index.literals import SHORTEST, Alternatives, required_literals, utf8
-from vermilion.where import Condition
+from vermilion.query.where import Condition
 
 KIND = "text"
 VERSION = 1

@@ -1,0 +1,1 @@
+"""See client.py and collection.py."""
