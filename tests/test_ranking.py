@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oracle import Oracle
@@ -107,6 +107,9 @@ def test_a_search_answers_as_the_oracle_does(space: Any) -> None:
     address, oracle = filled(engine, space, bm25=space == "ip")
 
     @given(rank=RANKS, where=WHERES, group_by=GROUPS, limit=LIMITS, offset=st.integers(0, 3))
+    @example(  # a quotient by minus nothing
+        Knn(query="text", key="#document", limit=1) / (Val(-1.0) * Val(0.0)), None, None, None, 0
+    )
     @settings(max_examples=150)
     def check(rank: Any, where: Any, group_by: Any, limit: Any, offset: int) -> None:
         search = Search(where, rank, group_by if rank is not None else None).limit(limit, offset)

@@ -73,7 +73,8 @@ class Scores(NamedTuple):
 
     def at(self, keys: Keys) -> Values:
         """The scores of these records, which are known or have the default."""
-        values = np.full(len(keys), self.default or 0, np.float32)
+        default = 0 if self.default is None else self.default  # -0.0 keeps its sign
+        values = np.full(len(keys), default, np.float32)
         if len(self.keys):
             places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
             known = self.keys[places] == keys
