@@ -27,6 +27,7 @@ from vermilion.local.grapher import Grapher, build_graphs
 from vermilion.local.index import graph
 from vermilion.local.index.graph import Recipe
 from vermilion.local.segment import FOLDER
+from vermilion.records import Batch
 from vermilion.reports import Explanation
 from vermilion.types import Address, Effort
 from words import make, where
@@ -185,6 +186,16 @@ def test_audits_notice_queries_that_the_graph_is_bad_at(
     told = explain(disk, address)
     assert plans(told) == {"codes"}, "it is not believed any more"
     assert told.graph.startswith("not used")
+
+
+def test_other_records_that_are_as_near_are_no_misses(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk, space="cosine")
+    copies = np.tile(real_vectors(20, seed=3), (100, 1))
+    disk.add(address, Batch([f"id{n}" for n in range(len(copies))], copies))
+    seal(folder, address)
+    build(folder, address)
+    disk.query(address, real_vectors(200, seed=78), 10)
+    assert plans(explain(disk, address)) == {"graph"}, "it is believed, and is not made wider"
 
 
 @pytest.mark.parametrize("how", ["flipped", "cut", "emptied", "of another version"])

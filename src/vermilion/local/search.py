@@ -35,13 +35,14 @@ SETTLED = 256
 FEW_BYTES = 2_500_000
 # So many more candidates than are wanted are measured at first: that settles three queries of four.
 FEW = 6
-# Candidates asked for at first; then four times as many, then as many as it takes, then all.
+# Candidates asked for at first; then four times as many, later eight times, then all.
 FIRST = 32
-GROWTH = 4
+GROWTH, LEAP = 4, 8
 # While documents have to be read, at most so many (or 8 k).
 MOST = 2_048
 # So many are measured in any case. They tell how near an estimate has to be; of all that a last
-# round finds, those are measured that are. To scan for many takes 3 ms among 100,000.
+# round finds, those are measured that are. To scan 100,000 codes takes 0.4 ms for 32 candidates,
+# 3 ms for 4,096, 30 ms for 32,768.
 SOUNDING = 512
 # How much of the error is allowed for then: measuring more may show that it is larger.
 AHEAD = 1.3
@@ -279,12 +280,12 @@ class _Sealed:
             for some in self._portions(seen, rounds):
                 best, measured, error, settled = self._judged(query, some)
                 if settled:
-                    self._report(best)
+                    self._report(query, best)
                     return Found(best, Course(self._plan, measured, rounds, error))
             if count >= most:
                 break
             wanted = float(best.distances[-1]) + AHEAD * error if len(best.slots) == k else np.inf
-            count = min(GROWTH * count, most) if count < SOUNDING else most
+            count = min(count * (GROWTH if count < SOUNDING else LEAP), most)
         for part in self._parts:
             part.doubt()
         return None
@@ -353,18 +354,24 @@ class _Sealed:
             return None
         trust = graph.trust(recall)
         if self._wish.audit and trust.audit_due():
-            self._audits.append((trust, part, found.slots))
+            self._audits.append((trust, part, part.base + found.slots[kept]))
             return None
         self._plan = "graph"
         slots, horizon = part.base + found.slots[kept], float(found.estimates[-1])
         return _Seen(slots, found.estimates[kept], horizon, found.spread)
 
-    def _report(self, best: Nearest) -> None:
-        """Tells graphs which of these neighbours, which a scan has found, they missed."""
+    def _report(self, query: NDArray[np.float32], best: Nearest) -> None:
+        """Tells graphs how many of these neighbours, which a scan has found, they missed.
+
+        Another record that is as near does as well: of a thousand equal ones a graph names others.
+        """
         for trust, part, slots in self._audits:
             here = best.slots - part.base
-            here = here[(here >= 0) & (here < len(part.segment))]
-            trust.audited(len(here), int(np.count_nonzero(~np.isin(here, slots))))
+            wanted = int(np.count_nonzero((here >= 0) & (here < len(part.segment))))
+            vectors = self._moment.snapshot.vectors(self._moment.view.keys[slots])
+            far = distances(self._wish.space, vectors, query)
+            near = int(np.count_nonzero(far <= best.distances[-1]))
+            trust.audited(wanted, max(0, wanted - near))
         self._audits.clear()
 
 
