@@ -23,7 +23,9 @@ SCORES = 16_000_000
 # So few rows are measured at once instead of scored first.
 MEASURE_ROWS = 256
 # Up to so many queries are multiplied one by one.
-FEW_QUERIES = 4
+FEW_QUERIES = 2
+# More are made a multiple of so many: kernels for Haswell take longer for three than for four.
+TOGETHER = 4
 # Up to so many in pieces: those that are asked at the same time by several callers.
 SOME_QUERIES = 32
 # So many multiplications OpenBLAS does in one thread; with fewer rows a piece is not worth it.
@@ -149,16 +151,21 @@ class Scan(NamedTuple):
         With some queries at once it is made in pieces for which BLAS starts no threads: they go on
         spinning for 10 ms after they have saved a fraction of one.
         """
-        some, width = len(queries), self.rows.shape[1]
-        if some > SOME_QUERIES:
+        if len(queries) > SOME_QUERIES:
             return queries @ self.rows.T
-        piece = ONE_THREAD // (some * width)
-        if some <= FEW_QUERIES or piece < LEAST_PIECE:
-            return np.stack([np.vecdot(self.rows, query) for query in queries])
-        dots = np.empty((some, len(self.rows)), np.float32)
+        if len(queries) <= FEW_QUERIES:
+            return self._dots_apart(queries)
+        wide = np.pad(queries, ((0, -len(queries) % TOGETHER), (0, 0)))
+        piece = ONE_THREAD // wide.size
+        if piece < LEAST_PIECE:
+            return self._dots_apart(queries)
+        dots = np.empty((len(wide), len(self.rows)), np.float32)
         for page in pages(len(self.rows), piece):
-            np.matmul(queries, self.rows[page].T, out=dots[:, page])
-        return dots
+            np.matmul(wide, self.rows[page].T, out=dots[:, page])
+        return dots[: len(queries)]
+
+    def _dots_apart(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.stack([np.vecdot(self.rows, query) for query in queries])
 
     def _margin(self, longest: float, query_lengths: NDArray[np.float32]) -> NDArray[np.float64]:
         """How far two scores may be from the truth together.
