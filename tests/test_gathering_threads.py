@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from children import in_child
 from vermilion import gathering
 from vermilion.engine import EVERYTHING, Selection
 from vermilion.errors import ClosedError, DimensionError, NotFoundError
+from vermilion.gathering import Line, Question
 from vermilion.local.collection import LocalCollection
 from vermilion.local.engine import LocalEngine
 from vermilion.records import Batch
@@ -103,6 +104,36 @@ def test_threads_that_wait_are_answered_by_one_call(engine: LocalEngine, held: H
         assert ids(future.result()) == ids(alone)
         for one, other in zip(future.result(), alone, strict=True):
             assert one.distances.tobytes() == other.distances.tobytes()
+
+
+class Asked(NamedTuple):
+    """Somebody in line."""
+
+    number: int
+    question: Question = Question(at(0), 1, EVERYTHING, (), Effort())
+
+
+def test_who_was_just_answered_has_a_moment_to_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "LONGEST", 60)
+    line, (leader, *others) = Line[Asked](), [Asked(number) for number in range(4)]
+    line.answered([leader, *others], took=1e6)
+    assert line.enter(leader)
+    with ThreadPoolExecutor(1) as pool:
+        group = pool.submit(line.gather, leader)
+        for one in others:
+            assert not group.done()
+            assert not line.enter(one)
+        assert group.result() == [leader, *others]
+
+
+def test_who_does_not_come_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "LONGEST", 0.001)
+    line, leader = Line[Asked](), Asked(0)
+    line.answered([leader, Asked(1)], took=1e6)
+    assert line.enter(leader)
+    assert line.gather(leader) == [leader]
+    monkeypatch.setattr(gathering, "LONGEST", threading.TIMEOUT_MAX)
+    assert line.gather(leader) == [leader], "at once"
 
 
 def test_what_differs_in_more_than_its_vectors_is_asked_apart(

@@ -27,6 +27,7 @@ from vermilion.local.drafts import drafting
 from vermilion.local.engine import LocalEngine
 from vermilion.local.handles import OPEN_COLLECTIONS
 from vermilion.local.salvage import salvage
+from vermilion.local.sqlite import Database
 from vermilion.types import Address, WriteResult
 from words import ALL, HERE, cells, ids, make, names, numbered, rows, where
 
@@ -416,3 +417,36 @@ def test_the_room_in_a_wal_holds_nothing(disk: LocalEngine, folder: Path, tmp_pa
     with closing(LocalEngine(copy)) as again:
         assert again.get(address).ids == [str(number) for number in range(10)]
         assert again.check(deep=True) == []
+
+
+def test_the_file_is_mapped_except_while_others_write(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk)
+    disk.add(address, numbered(10))
+    path = file_of(folder, address)
+    other = Database(path)
+
+    def reads(count: int, *, after_changes: bool) -> int:
+        """How much is mapped after so many reads."""
+        for _ in range(count):
+            if after_changes:
+                with other.writing() as connection:
+                    connection.execute("update head set dropped = dropped")
+            with database.reading() as connection:
+                assert connection.execute("select rows from head").get == 10
+        return int(connection.pragma("mmap_size"))
+
+    database = Database(path)
+    with database.writing():
+        pass  # who has written reads the file, not an image of it
+    assert reads(20, after_changes=False) > 0
+    assert reads(2, after_changes=True) > 0, "once in a while is not often"
+    assert reads(1, after_changes=False) > 0
+    assert reads(3, after_changes=True) == 0
+    assert reads(15, after_changes=False) == 0
+    assert reads(1, after_changes=False) > 0
+    for _ in range(5):
+        with database.writing() as connection:
+            connection.execute("update head set dropped = dropped")
+        assert reads(1, after_changes=False) > 0, "its own changes do not count"
+    database.close()
+    other.close()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Generic, Protocol, TypeVar
@@ -30,6 +31,9 @@ MOST_TOGETHER = 32
 MOST_RESULTS = 128
 # Seconds after which those that wait are answered by another thread.
 PATIENCE = 0.02
+# Who was just answered and asks again at once is waited for: no longer than this share of the time
+# that the last call took, nor these seconds. When they do not come, so many calls go without.
+MOMENT, LONGEST, WITHOUT = 0.2, 0.002, 8
 # So many calls that differ in more than their vectors are answered at a time, patience aside.
 AT_ONCE = os.cpu_count() or 1
 
@@ -116,11 +120,16 @@ class Line(Generic[T]):
         self._guard = forks.Lock()
         self._waiting: deque[T] = deque()
         self._leading: list[Question] = []
+        # How many asked at the same time when they were last answered, and how long it took.
+        self._usual, self._took = 0, 0.0
+        self._without = 0
+        self._missing, self._gate = 0, threading.Lock()
         forks.renew_in_child(self)
 
     def after_fork(self) -> None:
         """Those who were in line are not there."""
         self._waiting, self._leading = deque(), []
+        self._usual = 0
 
     @property
     def is_empty(self) -> bool:
@@ -143,6 +152,9 @@ class Line(Generic[T]):
                 leading.append(question)
                 return True
             self._waiting.append(one)
+            self._missing -= 1
+            if self._missing == 0:
+                self._gate.release()
             return False
 
     def lose_patience(self, one: T) -> bool:
@@ -153,6 +165,33 @@ class Line(Generic[T]):
             self._waiting.remove(one)
             self._leading.append(one.question)
             return True
+
+    def gather(self, leader: T) -> list[T]:
+        """As `group`, but those who were just answered have a moment to ask again.
+
+        Otherwise half of them are answered while the other half waits, by turns, and what calls
+        cost whatever their size is paid twice.
+        """
+        gate = self._expect()
+        if gate is not None and not gate.acquire(timeout=min(MOMENT * self._took, LONGEST)):
+            with self._guard:
+                self._without, self._missing = WITHOUT, 0
+        return self.group(leader)
+
+    def _expect(self) -> threading.Lock | None:
+        """What opens when as many wait as usual; None where nobody is to be waited for."""
+        with self._guard:
+            self._without -= 1
+            missing = min(self._usual, MOST_TOGETHER) - 1 - len(self._waiting)
+            if self._without > 0 or missing <= 0 or len(self._leading) > 1:
+                return None
+            self._missing, self._gate = missing, threading.Lock()
+            self._gate.acquire()
+            return self._gate
+
+    def answered(self, group: Sequence[T], took: float) -> None:
+        """Learns how many ask at the same time."""
+        self._usual, self._took = len(group) + len(self._waiting), took
 
     def group(self, leader: T) -> list[T]:
         """Takes out of the line what the leader answers: itself, and those that go with it."""
@@ -232,12 +271,14 @@ class Gathering:
         return me.answer is None
 
     def _lead(self, me: _Thread, ask: Ask) -> None:
-        group = self._line.group(me)
+        group = self._line.gather(me)
+        began = time.perf_counter()
         try:
             answers = together(ask, [one.question for one in group])
         except BaseException:
             self._line.put_back(group[1:])
             raise
+        self._line.answered(group, time.perf_counter() - began)
         for one, answer in zip(group, answers, strict=True):
             one.answer = answer
             one.gate.release()

@@ -34,6 +34,9 @@ from vermilion.types import Durability
 OLDEST_SQLITE = 3_051_003
 # Only addresses: a file of a million records takes 2 GB.
 MMAP_BYTES = 2**36
+# So many reads in a row that find the file changed give the map of it up; so many that do not
+# bring it back.
+CHANGES, CALM = 3, 16
 # How SQLite fails when a file cannot grow for another reason than a full disk, and when the disk
 # is too full for its shared memory.
 CANNOT_GROW = {apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_TRUNCATE}
@@ -207,6 +210,32 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+class Mapped(apsw.Connection):
+    """A connection that maps the file into memory, but not while others write to it.
+
+    When SQLite finds that somebody has written it gives up the whole map, and page faults bring it
+    back one by one: to read 16 vectors takes 100 µs then, without a map 48. While nobody writes it
+    takes 18 and 31.
+    """
+
+    _mapped = True
+    _against = 0
+    _version = 0
+
+    def after_change(self) -> None:
+        """To be called after a change of its own, which costs it nothing that it had read."""
+        self._version = self.data_version()
+
+    def after_read(self) -> None:
+        """To be called after each read transaction; maps the file, or gives the map up."""
+        version = self.data_version()
+        changed, self._version = version != self._version, version
+        self._against = self._against + 1 if changed is self._mapped else 0
+        if self._against >= (CHANGES if self._mapped else CALM):
+            self._mapped, self._against = not self._mapped, 0
+            self.pragma("mmap_size", MMAP_BYTES if self._mapped else 0)
+
+
 class Database:
     """One SQLite file, or one in memory when `path` is None."""
 
@@ -250,6 +279,8 @@ class Database:
                 yield connection
             finally:
                 _end(connection, "commit")
+            if isinstance(connection, Mapped):
+                connection.after_read()
 
     @contextmanager
     def writing(self, *, sync: bool = True) -> Iterator[apsw.Connection]:
@@ -276,6 +307,8 @@ class Database:
                 raise
             if self._wal is not None:
                 self._wal.shorten(connection)
+            if isinstance(connection, Mapped):
+                connection.after_change()
 
     @contextmanager
     def _syncing(self, connection: apsw.Connection, sync: bool) -> Iterator[None]:
@@ -374,7 +407,7 @@ class Database:
         if self._read_only:
             connection = read_only.connect(self._path)
         else:
-            connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
+            connection = Mapped(str(self._path), flags=apsw.SQLITE_OPEN_READWRITE)
         connection.set_busy_timeout(wal.BUSY_MS)
         self._wal.watch(connection)
         connection.execute(
