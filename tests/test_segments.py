@@ -258,6 +258,23 @@ def test_segments_become_one_when_nothing_else_is_due(disk: LocalEngine, folder:
     check(disk, address, oracle)
 
 
+def test_what_was_merged_goes_when_nobody_reads_it(disk: LocalEngine, folder: Path) -> None:
+    address = make(disk)
+    for start, rows in ((0, 500), (500, 20)):
+        disk.add(address, real_batch(rows, start))
+        seal(folder, address, "l2")
+    store = Store.open(home(folder, address) / "records.db", "things", "normal")
+    with store.writing():
+        pass  # who has written reads the file, not an image of it
+    with store.reading():
+        seal(folder, address, "l2", joined=0)
+        assert len(segments_of(folder, address)) == 1
+        assert len(list((home(folder, address) / FOLDER).glob("*.keys"))) == 3
+    seal(folder, address, "l2")
+    store.close()
+    assert len(list((home(folder, address) / FOLDER).glob("*.keys"))) == 1
+
+
 @pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
 def test_a_merge_takes_over_what_its_segments_have(
     disk: LocalEngine, folder: Path, space: Any, monkeypatch: pytest.MonkeyPatch

@@ -158,6 +158,7 @@ def build(folder: Path, space: Space) -> None:
             while _step(store, folder / FOLDER, space):
                 pass
             compact_if_due(store)
+            _clear(store, folder / FOLDER)
         finally:
             store.close()
 
@@ -178,9 +179,18 @@ def _step(store: Store, indexes: Path, space: Space) -> bool:
         rows.append(SegmentRow(name, np.zeros(len(plan.keys), np.bool_)))
     with store.writing() as transaction:
         transaction.publish(rows, snapshot.head.seq)
-    # A reader that began before may still be about to open what it listed: those go next time.
+    # A reader that began before may still be about to open what it listed: those go later.
     segments.remove_others(indexes, {row.name for row in rows} | before)
     return True
+
+
+def _clear(store: Store, indexes: Path) -> None:
+    """Removes what has been replaced if nobody reads what was before; else it goes next time."""
+    with store.reading() as snapshot:
+        names = {row.name for row in snapshot.segments()}
+    # The WAL can be emptied when every reader sees all that is written.
+    if segments.others(indexes, names) and store.empty_wal(0):
+        segments.remove_others(indexes, names)
 
 
 def _built(indexes: Path, space: Space, snapshot: Snapshot, plan: Plan) -> str | None:

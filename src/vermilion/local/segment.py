@@ -332,14 +332,17 @@ def _metadata(
     return columns, sparse
 
 
+def others(folder: Path, names: set[str]) -> list[Path]:
+    """The files of every segment but these."""
+    paths = folder.iterdir() if folder.exists() else ()
+    return [path for path in paths if path.name.partition(".")[0] not in names]
+
+
 def remove_others(folder: Path, names: set[str]) -> None:
-    """Removes the files of every segment but these; what is in use goes another time."""
-    for path in folder.iterdir() if folder.exists() else ():
-        if path.name.partition(".")[0] not in names:
-            try:
-                path.unlink()
-            except OSError:
-                continue
+    """Removes them; what is in use goes another time."""
+    for path in others(folder, names):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _write(
