@@ -24,7 +24,7 @@ WORDS = """
 """
 LOCAL = """
     local.lock local.blocks local.read_only local.wal local.image local.sqlite local.rows
-    local.cells local.snapshot local.transaction local.store local.history local.lives
+    local.snapshot local.transaction local.store local.history local.lives
     local.index.base local.index.slots local.index.vectors local.index.columns
     local.index.sealed_vectors local.index.signs local.index.graph
     local.index.sealed_columns local.index.joining local.index.literals local.index.text

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from vermilion.engine import Column
 from vermilion.errors import ConflictError, NotFoundError
-from vermilion.local.rows import decode_metadata
-from vermilion.local.snapshot import Keys, Snapshot
+from vermilion.local.snapshot import Keys, Snapshot, records_of
 from vermilion.local.transaction import Transaction
 from vermilion.records import spread
 from vermilion.types import Records, WriteResult
@@ -196,24 +195,6 @@ def keys_then(snapshot: Snapshot, then: Then) -> Keys:
     return keys
 
 
-def _records_of(
-    rows: list[tuple[Any, ...]],
-    columns: Collection[Column],
-    vectors: NDArray[np.float32] | None,
-    has_vector: NDArray[np.bool_] | None,
-) -> Records:
-    """Rows of id, document, uri and metadata as the columns that were asked for."""
-    ids, documents, uris, metadatas = map(list, zip(*rows, strict=True))
-    return Records(
-        ids,
-        vectors,
-        documents if "documents" in columns else None,
-        uris if "uris" in columns else None,
-        [*map(decode_metadata, metadatas)] if "metadatas" in columns else None,
-        has_vector,
-    )
-
-
 def _there(snapshot: Snapshot, then: Then, keys: Keys) -> Keys:
     """Those of the keys that had a record at that moment, ascending."""
     rows: Any = snapshot.for_keys(
@@ -239,7 +220,7 @@ def records_then(
     if "vectors" in columns:
         found = snapshot.connection.execute(_VECTORS, (array, then.seq))
         vectors, has_vector = _matrix([blob for (blob,) in found])
-    return _records_of(rows, columns, vectors, has_vector)
+    return records_of(rows, columns, vectors, has_vector)
 
 
 def _matrix(blobs: list[bytes]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:

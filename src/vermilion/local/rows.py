@@ -43,17 +43,14 @@ def encode_metadata(metadata: Mapping[str, Any] | None) -> str | None:
 
 def decode_metadata(text: str | None) -> dict[str, Any] | None:
     """The metadata that `encode_metadata` wrote."""
-    return None if text is None else decode_metadatas(f"[{text}]")[0]
-
-
-def decode_metadatas(text: str) -> list[dict[str, Any] | None]:
-    """The same of a JSON array of them, with null for None."""
+    if text is None:
+        return None
     try:
-        found: list[dict[str, Any] | None] = _scan(text, 0)[0]  # loads also looks for white space
+        metadata: dict[str, Any] = _scan(text, 0)[0]  # loads also looks for white space
     except StopIteration as place:
         raise json.JSONDecodeError("Expecting value", text, place.value) from None
     # No key begins like the tag, so a dict with one is such a form.
-    return [form and _read(form) for form in found] if TYPE_KEY in text else found
+    return _read(metadata) if TYPE_KEY in text else metadata
 
 
 def _read(form: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from vermilion.engine import Column
 from vermilion.errors import (
     ArgumentValueError,
-    DamagedError,
     DimensionError,
     FunctionChangedError,
     ids_exist,
@@ -27,6 +26,7 @@ from vermilion.local.rows import checksum, encode_metadata, hash_id, merge_metad
 from vermilion.local.snapshot import (
     BARE,
     CELLS,
+    CELLS_OF,
     DELETED,
     VECTOR,
     WITH_BARE,
@@ -38,11 +38,6 @@ from vermilion.records import Batch
 from vermilion.switching import MOST_MISSING, source_stamp
 from vermilion.types import WriteResult, pages
 
-# The cells of records, in the order of the keys given.
-CELLS_OF = (
-    "select r.id, r.document, r.uri, r.metadata"
-    " from carray(?1) c cross join records r on r.key = c.value"
-)
 # The small table of ids is folded into the large one when it has this many rows.
 FOLD_IDS = 50_000
 # Rows that are inserted by one statement: 384 values at most.
@@ -259,9 +254,7 @@ class Transaction(Snapshot):
             return []
         out = []
         keys = np.array([key for _, key in rows], np.int64)
-        stored_cells = list(self.for_keys(CELLS_OF, keys))
-        if len(stored_cells) != len(keys):
-            raise DamagedError(f"{len(keys)} records are to change, {len(stored_cells)} are there")
+        stored_cells = self._all(self.for_keys(CELLS_OF, keys), keys)
         for (row, key), stored in zip(rows, stored_cells, strict=True):
             id, *before = stored
             document, uri, metadata = (
