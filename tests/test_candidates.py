@@ -30,7 +30,7 @@ SPACES: list[Space] = ["l2", "cosine", "ip"]
 @pytest.fixture(autouse=True)
 def no_other_builder(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is built here is not joined by a process beside the test."""
-    monkeypatch.setattr(Builder, "start", lambda builder: None)
+    monkeypatch.setattr(Builder, "start", lambda *_: None)
 
 
 def line(random: np.random.Generator) -> Any:

@@ -31,7 +31,7 @@ FULL = 400
 
 @pytest.fixture(autouse=True)
 def no_builder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Builder, "start", lambda self: None)
+    monkeypatch.setattr(Builder, "start", lambda *_: None)
 
 
 def filled(folder: Path, count: int = FULL) -> tuple[Address, Batch]:

@@ -42,7 +42,7 @@ FILTERS: list[Selection] = [
 @pytest.fixture(autouse=True)
 def no_other_builder(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is built here is not joined by a process beside the test."""
-    monkeypatch.setattr(Builder, "start", lambda builder: None)
+    monkeypatch.setattr(Builder, "start", lambda *_: None)
 
 
 @pytest.fixture(params=["vectors", "codes"])

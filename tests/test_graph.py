@@ -42,7 +42,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "ROWS", 1000)
     monkeypatch.setattr(search, "EXACT", 0)
     monkeypatch.setattr(segment, "BY_SIGNS", 0)
-    monkeypatch.setattr(Builder, "start", lambda self: None)
+    monkeypatch.setattr(Builder, "start", lambda *_: None)
 
 
 @pytest.fixture

@@ -20,7 +20,14 @@ from test_real_text import real_vectors
 from vermilion.engine import EVERYTHING, Selection
 from vermilion.local import builder, search, segment
 from vermilion.local.blocks import write_blocks
-from vermilion.local.builder import JOINED, MOST_SEGMENTS, TAIL_ROWS, Builder
+from vermilion.local.builder import (
+    JOINED,
+    MOST_SEGMENTS,
+    REST_SEARCHES,
+    SHORT_TAIL,
+    TAIL_ROWS,
+    Builder,
+)
 from vermilion.local.engine import LocalEngine
 from vermilion.local.index import sealed_vectors
 from vermilion.local.segment import FOLDER, VERSIONS
@@ -93,6 +100,13 @@ def snapshot_of(folder: Path, address: Address, look: Any) -> Any:
             return look(snapshot)
     finally:
         store.close()
+
+
+def builder_of(engine: LocalEngine, address: Address) -> Builder:
+    """What starts builders for a collection that is open."""
+    found = engine._handles._entries[address.collection].collection._builder
+    assert found is not None
+    return found
 
 
 def segments_of(folder: Path, address: Address) -> list[tuple[int, int]]:
@@ -197,7 +211,7 @@ def test_a_damaged_file_changes_no_answer_and_is_made_again(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Builder, "start", lambda self: None)
+    monkeypatch.setattr(Builder, "start", lambda *_: None)
     address, oracle = make(disk, space="cosine", schema=SCHEMA), Oracle("cosine")
     batch = real_batch(300)
     disk.add(address, batch)
@@ -401,6 +415,28 @@ def test_a_long_tail_is_sealed_by_another_process(disk: LocalEngine, folder: Pat
     assert hits.records.ids == ["0"]
 
 
+def test_a_short_tail_is_sealed_while_it_is_asked_for_and_stays_as_it_is(
+    disk: LocalEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "REST_SECONDS", 0.0)
+    address = make(disk, space="cosine", schema=SCHEMA)
+    disk.add(address, real_batch(SHORT_TAIL - 1))
+    query = real_vectors(1, 1)
+
+    def segments_after(searches: int) -> list[tuple[int, int]]:
+        for _ in range(searches):
+            disk.query(address, query, 1)
+        builder_of(disk, address).wait()
+        return segments_of(folder, address)
+
+    assert segments_after(2 * REST_SEARCHES) == [], "it is very short"
+    disk.add(address, real_batch(1, SHORT_TAIL))
+    assert segments_after(REST_SEARCHES - 1) == []
+    disk.add(address, real_batch(1, SHORT_TAIL + 1))
+    assert segments_after(REST_SEARCHES - 1) == [], "it has changed"
+    assert segments_after(1) == [(SHORT_TAIL + 1, 0)]
+
+
 def test_one_builder_works_and_a_killed_one_is_replaced(disk: LocalEngine, folder: Path) -> None:
     address = make(disk, space="cosine", schema=SCHEMA)
     disk.add(address, real_batch(50))
@@ -461,9 +497,7 @@ def test_a_program_that_is_no_python_builds_in_a_thread(
     monkeypatch.setattr(builder, "TAIL_ROWS", 10)
     address = make(disk, space="cosine", schema=SCHEMA)
     disk.add(address, real_batch(50))
-    thread = Builder(home(folder, address), "cosine")
-    thread.start()
-    thread.wait()
+    builder_of(disk, address).wait()
     assert segments_of(folder, address) == [(50, 0)]
 
 

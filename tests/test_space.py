@@ -37,7 +37,7 @@ for path in Path(sys.argv[1]).rglob("*"):
 
 @pytest.fixture(autouse=True)
 def no_builder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Builder, "start", lambda self: None)
+    monkeypatch.setattr(Builder, "start", lambda *_: None)
 
 
 def traces(folder: Path, needles: list[bytes]) -> str:

@@ -8,9 +8,11 @@ it is done, and if it never is, answers come from the records themselves.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -26,7 +28,7 @@ from vermilion.local.compactor import compact_if_due
 from vermilion.local.index import sealed_vectors
 from vermilion.local.lock import try_lock
 from vermilion.local.segment import FOLDER, Segment, build_segment
-from vermilion.local.snapshot import Keys, SegmentRow, Snapshot
+from vermilion.local.snapshot import Head, Keys, SegmentRow, Snapshot
 from vermilion.local.store import RECORDS, Store
 from vermilion.logs import log
 from vermilion.types import Space
@@ -34,6 +36,9 @@ from vermilion.types import Space
 LOCK = "builder.lock"
 # A longer tail is sealed. Scanning this many vectors of 384 dimensions takes 0.2 ms.
 TAIL_ROWS = 4_096
+# So is one of so many when it stays as it is: to scan a segment of them takes a third of the time.
+# It stays when these seconds have passed without a change, and the collection was asked so often.
+SHORT_TAIL, REST_SECONDS, REST_SEARCHES = 512, 2.0, 32
 # A search visits every segment, so there are few: smaller ones are merged into the next.
 MOST_SEGMENTS = 4
 # When nothing else is due, all become one if the smaller ones hold this share of what the largest
@@ -62,16 +67,39 @@ class Builder:
         self._afterwards = afterwards
         self._thread: threading.Thread | None = None
         self._guard = forks.Lock()
+        self._seen, self._since, self._searches = -1, 0.0, 0
 
-    def start(self) -> None:
-        """Starts a builder unless one that we started is at work; returns at once."""
+    def seal_if_due(self, head: Head, *, damaged: bool, asked: bool) -> None:
+        """Starts a builder if the tail is long, or stays as it is while it is `asked` for."""
+        if damaged or head.tail >= TAIL_ROWS:
+            self.start()
+        elif asked and head.tail >= SHORT_TAIL and self._rests(head.seq):
+            self.start(SHORT_TAIL)
+
+    def _rests(self, seq: int) -> bool:
+        """Whether nothing has changed for a while; says so once."""
+        if seq != self._seen:
+            self._seen, self._since, self._searches = seq, time.monotonic(), 0
+        self._searches += 1
+        if self._searches < REST_SEARCHES or time.monotonic() - self._since < REST_SECONDS:
+            return False
+        self._since = math.inf
+        return True
+
+    def start(self, tail: int | None = None) -> None:
+        """Starts a builder unless one that we started is at work; returns at once.
+
+        A tail of so many rows is sealed, or else a long one.
+        """
         if not self._able():
             return
         with self._guard:
             if self._thread is not None and self._thread.is_alive():
                 return
             # The thread only waits, so that the process is reaped; it never holds up an exit.
-            self._thread = threading.Thread(target=self._run, name="vermilion-builder", daemon=True)
+            self._thread = threading.Thread(
+                target=self._run, args=[tail], name="vermilion-builder", daemon=True
+            )
             self._thread.start()
 
     def wait(self) -> None:
@@ -85,13 +113,13 @@ class Builder:
         with try_lock(self._lock()) as free:
             return not free
 
-    def _run(self) -> None:
+    def _run(self, tail: int | None) -> None:
         python = _interpreter()
         try:
             if python is None:
-                self._build()
+                self._build(tail)
             else:
-                _run_process([python, "-m", *self._command()])
+                _run_process([python, "-m", *self._command(tail)])
         except (OSError, VermilionError) as error:
             log().warning("the index builder stopped: %s", error)
         if self._afterwards is not None:
@@ -103,12 +131,12 @@ class Builder:
     def _able(self) -> bool:
         return sealed_vectors.codec() is not None
 
-    def _build(self) -> None:
-        build(self._folder, self._space)
+    def _build(self, tail: int | None) -> None:
+        build(self._folder, self._space, tail)
 
-    def _command(self) -> list[str]:
+    def _command(self, tail: int | None = None) -> list[str]:
         """The module to run as a process, and its arguments."""
-        return [__name__, str(self._folder), self._space]
+        return [__name__, str(self._folder), self._space, *([] if tail is None else [str(tail)])]
 
 
 def _interpreter() -> str | None:
@@ -148,14 +176,18 @@ class Plan(NamedTuple):
     whole: list[Segment]
 
 
-def build(folder: Path, space: Space) -> None:
-    """Seals and merges until nothing is due, unless another builder is at work."""
+def build(folder: Path, space: Space, tail: int | None = None) -> None:
+    """Seals and merges until nothing is due, unless another builder is at work.
+
+    A tail of so many rows is sealed, or else a long one.
+    """
+    tail = TAIL_ROWS if tail is None else tail
     with try_lock(folder / LOCK) as free:
         if not free:
             return
         store = Store.open(folder / RECORDS, folder.name, "normal")
         try:
-            while _step(store, folder / FOLDER, space):
+            while _step(store, folder / FOLDER, space, tail):
                 pass
             compact_if_due(store)
             _clear(store, folder / FOLDER)
@@ -163,9 +195,9 @@ def build(folder: Path, space: Space) -> None:
             store.close()
 
 
-def _step(store: Store, indexes: Path, space: Space) -> bool:
+def _step(store: Store, indexes: Path, space: Space, tail: int) -> bool:
     with store.reading() as snapshot:
-        plan = _plan(snapshot, indexes)
+        plan = _plan(snapshot, indexes, tail)
         if plan is None:
             return False
         name = None
@@ -201,8 +233,8 @@ def _built(indexes: Path, space: Space, snapshot: Snapshot, plan: Plan) -> str |
         return build_segment(indexes, space, snapshot, plan.keys)
 
 
-def _plan(snapshot: Snapshot, indexes: Path) -> Plan | None:
-    """What is due, seen from this snapshot, or None."""
+def _plan(snapshot: Snapshot, indexes: Path, least: int) -> Plan | None:
+    """What is due, seen from this snapshot, or None; the tail is, from so many rows on."""
     touched = snapshot.touched_since(snapshot.head.sealed)
     if touched is None:
         return Plan(snapshot.all_keys(), [], [])
@@ -212,7 +244,7 @@ def _plan(snapshot: Snapshot, indexes: Path) -> Plan | None:
         return Plan(snapshot.all_keys(), [], [])
     tail = snapshot.present(touched.keys)
     # Deleted records count: else the log since the segments, and what is read of it, would grow.
-    due = max(len(tail), snapshot.head.tail) >= TAIL_ROWS
+    due = max(len(tail), snapshot.head.tail) >= least
     stay, merged = _sorted_out(whole, len(tail), due)
     if not due and not merged:
         if not _worth_joining(whole):
@@ -282,9 +314,10 @@ def in_background(work: Callable[[], object]) -> int:
 
 
 def main() -> int:
-    """The process: FOLDER SPACE."""
-    folder, space = sys.argv[1:]
-    return in_background(lambda: build(Path(folder), cast(Space, space)))
+    """The process: FOLDER SPACE, and of how many rows the tail is to be sealed unless long."""
+    folder, space, *given = sys.argv[1:]
+    tail = int(given[0]) if given else None
+    return in_background(lambda: build(Path(folder), cast(Space, space), tail))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from vermilion.engine import Column, Selection
 from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
 from vermilion.gathering import Gathering, Question
 from vermilion.local import bulk, compactor, planner, values
-from vermilion.local.builder import TAIL_ROWS, Builder
+from vermilion.local.builder import SHORT_TAIL, TAIL_ROWS, Builder
 from vermilion.local.eraser import erasing
 from vermilion.local.grapher import Grapher
 from vermilion.local.indexer import Indexer
@@ -285,7 +285,7 @@ class LocalCollection(Lasting, Making):
         if opened is None:
             return [Hits(no_records(columns), np.empty(0, np.float32)) for _ in vectors]
         with opened[1].reading(planner.needs(selection, vectors=len(vectors))) as moment:
-            self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
+            self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged, asked=True)
             if self._grapher is not None and moment.lacks_graph:
                 self._grapher.start_if_due()
             wish = self._wish(question.k, question.effort)
@@ -308,7 +308,7 @@ class LocalCollection(Lasting, Making):
         if opened is None:
             return [ranking.no_answer(one) for one in plans]
         with opened[1].reading(ranking.needs(plans)) as moment:
-            self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged)
+            self._seal_if_due(moment.snapshot.head, damaged=opened[1].damaged, asked=True)
             return [ranking.search(moment, one, self._wish, rules) for one in plans]
 
     def explain(
@@ -364,7 +364,7 @@ class LocalCollection(Lasting, Making):
         """See Engine.flush."""
         while self._builder is not None and self.indexing_status().num_unindexed_ops:
             before = self.indexing_status()
-            self._builder.start()
+            self._builder.start(SHORT_TAIL)
             self._builder.wait()
             if self.indexing_status() == before and not self._builder.busy_elsewhere():
                 return  # these vectors cannot be coded: they are searched exactly
@@ -438,11 +438,11 @@ class LocalCollection(Lasting, Making):
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────
 
-    def _seal_if_due(self, head: Head, *, damaged: bool = False) -> None:
-        """Has the tail sealed, by another process, when it is long."""
+    def _seal_if_due(self, head: Head, *, damaged: bool = False, asked: bool = False) -> None:
+        """Has the tail sealed, by another process, when it is long or stays as it is."""
         self._sweep_if_due()
-        if self._builder is not None and (damaged or head.tail >= TAIL_ROWS):
-            self._builder.start()
+        if self._builder is not None:
+            self._builder.seal_if_due(head, damaged=damaged, asked=asked)
 
     def _write(self, batch: Batch, change: Callable[[Transaction], WriteResult]) -> WriteResult:
         """One transaction; the first one makes the store, or leaves nothing."""

@@ -75,11 +75,11 @@ class Grapher(Builder):
     def _lock(self) -> Path:
         return self._folder / LOCK
 
-    def _build(self) -> None:
+    def _build(self, tail: int | None) -> None:
         # One thread: a process that another program has started may fork, and OpenMP must not.
         build_graphs(self._folder, self._space, self._recipe._replace(threads=1))
 
-    def _command(self) -> list[str]:
+    def _command(self, tail: int | None = None) -> list[str]:
         numbers = map(str, self._recipe)
         return [__name__, str(self._folder), self._space, *numbers]
 
