@@ -27,9 +27,10 @@ class Served:
 
     def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         """The answer to one request."""
-        return asyncio.run(self._ask(method, path, request))
+        return asyncio.run(self.answer(method, path, **request))
 
-    async def _ask(self, method: str, path: str, request: dict[str, Any]) -> httpx.Response:
+    async def answer(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The same, beside others."""
         async with httpx.AsyncClient(transport=self._transport, base_url="http://server") as client:
             return await client.request(method, path, **request)
 

@@ -9,7 +9,7 @@ import logging
 import re
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -284,6 +284,25 @@ def test_a_body_has_a_largest_size() -> None:
         ):
             answer = server.post(path, **request)
             assert (answer.status_code, answer.json()["error"]) == (413, "ChromaError")
+
+
+def test_all_bodies_together_have_a_largest_size() -> None:
+    with served(max_bodies_bytes=1000) as server:
+        path = f"{server.made()}/get"
+        told: list[int] = []
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield b" " * 900
+            for length in (200, 50):
+                answer = await server.answer("POST", path, content=b" " * length + b"{}")
+                told.append(answer.status_code)
+            yield b" " * 900 + b"{}"
+
+        assert server.post(path, content=slowly()).status_code == 200, "alone it always fits"
+        assert told == [503, 200]
+        assert server.post(path, content=b" " * 950 + b"{}").status_code == 200
+        packed = {"content": gzip.compress(b" " * 5000 + b"{}")}
+        assert server.post(path, **packed, headers={"content-encoding": "gzip"}).status_code == 200
 
 
 def test_a_batch_has_a_largest_size_that_clients_are_told() -> None:

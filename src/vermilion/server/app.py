@@ -19,7 +19,7 @@ from typing import Any
 from vermilion.engine import Engine
 from vermilion.errors import AuthorizationError
 from vermilion.server.cors import Cors
-from vermilion.server.exchange import ClientGone, Exchange, Receive, Scope, Send
+from vermilion.server.exchange import Bodies, ClientGone, Exchange, Receive, Scope, Send
 from vermilion.server.gathering import Gathering
 from vermilion.server.guard import Caller, Guard
 from vermilion.server.limits import Limits
@@ -28,6 +28,7 @@ from vermilion.server.pages import Page, Pages
 from vermilion.server.refusals import (
     Refusal,
     answer_of,
+    busy,
     is_ours,
     took_too_long,
     unknown_route,
@@ -76,6 +77,7 @@ class App:
         self._pages = Pages(settings, self._observer)
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="request")
         self._gathering = Gathering(engine, self._pool)
+        self._bodies = Bodies(settings.max_body_bytes, settings.max_bodies_bytes)
         self._inside = 0
         self._most = settings.threads + settings.backlog
 
@@ -113,6 +115,7 @@ class App:
                 page.headers += self._cors.headers(exchange)
                 await exchange.answer(page.status, page.body, page.headers, page.kind)
         finally:
+            self._bodies.give_back(exchange.held)
             self._observer.end(
                 span, exchange.method, exchange.path, exchange.status, exchange.client
             )
@@ -151,8 +154,7 @@ class App:
         body = b""
         if kind.route.body is not None:
             exchange.check_type()
-            limit, seconds = self.settings.max_body_bytes, self.settings.request_timeout
-            body = await exchange.body(limit, seconds)
+            body = await exchange.body(self._bodies, self.settings.request_timeout)
         return await self._performed(kind, parts, exchange.query, body, caller, span)
 
     def _allowed(self, path: str) -> list[str]:
@@ -260,7 +262,7 @@ class App:
 
     def _enter(self) -> None:
         if self._inside >= self._most:
-            raise Refusal(503, "The server is busy: try again", headers=[(b"retry-after", b"1")])
+            raise busy()
         self._inside += 1
 
     def _left(self, _: Any) -> None:

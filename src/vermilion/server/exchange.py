@@ -10,7 +10,14 @@ from functools import cached_property
 from typing import Any
 
 from vermilion.errors import InvalidArgumentError
-from vermilion.server.refusals import Headers, too_large, too_slow, wrong_encoding, wrong_type
+from vermilion.server.refusals import (
+    Headers,
+    busy,
+    too_large,
+    too_slow,
+    wrong_encoding,
+    wrong_type,
+)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -30,6 +37,28 @@ class ClientGone(Exception):
     """The client has closed the connection before its request was complete."""
 
 
+class Bodies:
+    """The bodies of requests that a process holds: how long one may be, and all together."""
+
+    def __init__(self, longest: int, most: int) -> None:
+        self.longest = longest
+        self._most = most
+        self._held = 0
+
+    def hold(self, length: int, before: int) -> None:
+        """Takes room for so many bytes more of a body that has had so many before.
+
+        Raises Refusal; one that is alone always fits.
+        """
+        if self._held > before and self._held + length > self._most:
+            raise busy()
+        self._held += length
+
+    def give_back(self, length: int) -> None:
+        """Ends what `hold` began."""
+        self._held -= length
+
+
 class Exchange:
     """What a request says, and how it is answered."""
 
@@ -43,6 +72,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self.status = 0
+        self.held = 0  # bytes of its body, as Bodies counts them
 
     @cached_property
     def is_near(self) -> bool:
@@ -60,39 +90,48 @@ class Exchange:
         if kind != JSON and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
             raise wrong_type()
 
-    async def body(self, limit: int, seconds: float) -> bytes:
+    async def body(self, bodies: Bodies, seconds: float) -> bytes:
         """The whole body, unpacked. Raises Refusal, ClientGone, InvalidArgumentError.
 
         One that comes in pieces has to be complete after so many seconds.
         """
         length = self.headers.get(b"content-length")
-        if length is not None and length.isdigit() and int(length) > limit:
-            raise too_large(limit)
+        if length is not None and length.isdigit() and int(length) > bodies.longest:
+            raise too_large(bodies.longest)
         message = await self._receive()
         if not message.get("more_body") and message["type"] == "http.request":
             body: bytes = message.get("body", b"")
+            self._hold(bodies, len(body))
         else:
             try:
                 async with asyncio.timeout(seconds):
-                    body = await self._rest(message, limit)
+                    body = await self._rest(message, bodies)
             except TimeoutError:
                 raise too_slow(seconds) from None
         packing = self.headers.get(b"content-encoding")
         if not packing:
             return body
         # A second for the largest one: others are served meanwhile.
-        return await asyncio.to_thread(unpacked, body, packing, limit)
+        plain = await asyncio.to_thread(unpacked, body, packing, bodies.longest)
+        self._hold(bodies, len(plain))
+        return plain
 
-    async def _rest(self, message: MutableMapping[str, Any], limit: int) -> bytes:
+    async def _rest(self, message: MutableMapping[str, Any], bodies: Bodies) -> bytes:
         body = bytearray()
         while message["type"] != "http.disconnect":
-            body += message.get("body", b"")
-            if len(body) > limit:
-                raise too_large(limit)
+            piece = message.get("body", b"")
+            self._hold(bodies, len(piece))
+            body += piece
+            if len(body) > bodies.longest:
+                raise too_large(bodies.longest)
             if not message.get("more_body"):
                 return bytes(body)
             message = await self._receive()
         raise ClientGone
+
+    def _hold(self, bodies: Bodies, length: int) -> None:
+        bodies.hold(length, self.held)
+        self.held += length
 
     # ── the answer ───────────────────────────────────────────────────────────────────────────────
 

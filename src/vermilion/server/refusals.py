@@ -37,6 +37,11 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, f"The body is larger than {limit} bytes: send smaller batches")
 
 
+def busy() -> Refusal:
+    """There is no room for one more."""
+    return Refusal(503, "The server is busy: try again", headers=[(b"retry-after", b"1")])
+
+
 def too_slow(seconds: float) -> Refusal:
     """The body does not come."""
     return Refusal(408, f"The body was not complete after {seconds:g} seconds")

@@ -54,6 +54,9 @@ class ServerSettings:
     max_body_bytes: int = _setting(
         256 * MIB, "the longest request body, unpacked", "max_payload_size_bytes"
     )
+    max_bodies_bytes: int = _setting(
+        1024 * MIB, "all request bodies that a process holds; others are turned away with 503"
+    )
     max_batch_size: int = _setting(10_000, "the most records of one write; clients are told")
     max_results: int = _setting(100_000, "the most results of one query vector")
     max_queries: int = _setting(1_000, "the most query vectors or searches of one request")
@@ -78,7 +81,10 @@ class ServerSettings:
         """Raises ArgumentValueError for what cannot work."""
         if not 0 <= self.port < 2**16:
             raise ArgumentValueError(f"port: expected a number from 0 to 65535, got {self.port}")
-        for name in ("workers", "threads", "max_connections", "max_body_bytes", "max_batch_size"):
+        for name in (
+            "workers", "threads", "max_connections", "max_body_bytes", "max_bodies_bytes",
+            "max_batch_size",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ArgumentValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if self.durability not in ("full", "normal"):
