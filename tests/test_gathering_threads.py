@@ -201,14 +201,15 @@ def test_a_collection_that_goes_meanwhile(tmp_path: Path, held: Held, how: str) 
         futures += [pool.submit(engine.query, address, at(1), 1) for _ in range(2)]
         while waiting(engine, address) < 2:
             time.sleep(0.001)
-        line = engine._handles._entries[address.collection].collection._gathering._line
+        collection = engine._handles._entries[address.collection].collection
         goes()
         held.go_on.set()
         errors = {type(one.exception()) for one in futures}
     # A call that had begun when the engine was closed may still be answered.
     assert errors <= {type(None), ClosedError} if how == "closed" else errors == {NotFoundError}
-    assert line.is_empty
+    assert collection._gathering._line.is_empty
     engine.close()
+    assert collection._opened is None, "nobody has opened it again"
     with pytest.raises(ClosedError):
         engine.query(address, at(1), 1)
 

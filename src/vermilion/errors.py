@@ -151,6 +151,11 @@ class IDAlreadyExistsError(VermilionError):
     label = wire = "IDAlreadyExists"
 
 
+def client_closed() -> ClosedError:
+    """Somebody asks a client after it was closed."""
+    return ClosedError("This client was closed; make a new one to go on")
+
+
 def ids_exist(ids: Sequence[str]) -> IDAlreadyExistsError:
     """The error for an `add` of only new records, some of which exist."""
     more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""

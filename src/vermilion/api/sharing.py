@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from vermilion import forks
 from vermilion.engine import Engine
-from vermilion.errors import ArgumentValueError, ClosedError, StorageError
+from vermilion.errors import ArgumentValueError, StorageError, client_closed
 from vermilion.types import Durability
 
 IN_MEMORY = "ephemeral"
@@ -50,7 +50,7 @@ class Lease:
     def engine(self) -> Engine:
         """The engine. Raises ClosedError after `release`."""
         if self._engine is None:
-            raise ClosedError("This client was closed; make a new one to go on")
+            raise client_closed()
         return self._engine
 
     def release(self) -> None:

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from vermilion import forks
 from vermilion.configuration import Configuration, Hnsw
 from vermilion.engine import Column, Selection
-from vermilion.errors import DamagedError, NotFoundError, StorageError, VermilionError
+from vermilion.errors import (
+    DamagedError,
+    NotFoundError,
+    StorageError,
+    VermilionError,
+    client_closed,
+)
 from vermilion.gathering import Gathering, Question
 from vermilion.local import bulk, compactor, planner, values
 from vermilion.local.builder import SHORT_TAIL, TAIL_ROWS, Builder
@@ -104,6 +110,7 @@ class LocalCollection(Lasting, Making):
         self._indexes = None if folder is None else folder / FOLDER
         self._guard = forks.Lock()
         self._opened: tuple[Store, Indexer] | None = None
+        self._closed = False
         self._gathering = Gathering()
 
     def configure(self, configuration: Configuration) -> None:
@@ -113,10 +120,11 @@ class LocalCollection(Lasting, Making):
         self._history = configuration.history
         self._history_is_kept = configuration.history is None
 
-    def close(self) -> None:
-        """Closes the store and drops the indexes."""
+    def close(self, *, for_good: bool = False) -> None:
+        """Closes the store and drops the indexes; who asks opens them again unless `for_good`."""
         with self._guard:
             opened, self._opened = self._opened, None
+            self._closed = for_good
         if opened is not None:
             opened[0].close()
 
@@ -468,6 +476,8 @@ class LocalCollection(Lasting, Making):
 
     def _open(self) -> tuple[Store, Indexer] | None:
         with self._guard:
+            if self._closed:  # while this call stood in line
+                raise client_closed()
             if self._opened is None:
                 store = self._place.find()
                 if store is not None:

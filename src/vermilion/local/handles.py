@@ -10,7 +10,7 @@ from uuid import UUID
 
 from vermilion import forks
 from vermilion.engine import CollectionInfo
-from vermilion.errors import ClosedError, NotFoundError, StorageError
+from vermilion.errors import ClosedError, NotFoundError, StorageError, client_closed
 from vermilion.local.catalogue import Catalogue
 from vermilion.local.collection import LocalCollection, MadeMeanwhile
 from vermilion.local.folders import Folders
@@ -102,14 +102,14 @@ class Handles:
             entries = list(self._entries.values())
             self._entries.clear()
         for entry in entries:
-            entry.collection.close()
+            entry.collection.close(for_good=True)
 
     # ── the list ─────────────────────────────────────────────────────────────────────────────────
 
     def _enter(self, address: Address) -> _Entry:
         with self._guard:
             if self._closed:
-                raise ClosedError("This client was closed; make a new one to go on")
+                raise client_closed()
             entry = self._entries.get(address.collection)
             if entry is None:
                 entry = _Entry(address, self._open(address))

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from vermilion import bridge, forks
-from vermilion.errors import ClosedError, ServerTimeoutError, UnreachableError
+from vermilion.errors import ServerTimeoutError, UnreachableError, client_closed
 from vermilion.offline import need_network
 from vermilion.remote.target import Target
 from vermilion.version import __version__
@@ -101,7 +101,7 @@ class Transport(ABC):
         import httpx  # programs without a server do not need it
 
         if self._closed:
-            raise ClosedError("This client was closed; make a new one to go on")
+            raise client_closed()
         try:
             return self._exchange(self._request(call))
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
