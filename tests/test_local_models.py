@@ -73,6 +73,63 @@ def test_text2vec(tmp_path: Path) -> None:
     assert np.array_equal(again(function)(["abc"]), function(["abc"]))
 
 
+def tiny_t5(folder: Path) -> str:
+    """A model as those of InstructorEmbedding are: a T5 of one layer, a mean, a dense layer."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    modules = pytest.importorskip("sentence_transformers").models
+    torch.manual_seed(0)
+    words = ["<pad>", "</s>", "<unk>", " ", *LETTERS]
+    pieces = tokenizers.models.Unigram([(word, -1.0) for word in words], unk_id=2)
+    tokens = tokenizers.Tokenizer(pieces)
+    tokens.post_processor = tokenizers.processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokens,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    config = transformers.T5Config(vocab_size=len(words), **sizes)
+    transformers.T5EncoderModel(config).save_pretrained(folder)
+    layers = {
+        "1_Pooling": modules.Pooling(16, pooling_mode="mean"),
+        "2_Dense": modules.Dense(16, 8, bias=False, activation_function=torch.nn.Identity()),
+        "3_Normalize": modules.Normalize(),
+    }
+    listed = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}
+    ]
+    for place, (path, layer) in enumerate(layers.items(), 1):
+        (folder / path).mkdir()
+        layer.save(str(folder / path))
+        kind = f"sentence_transformers.models.{type(layer).__name__}"
+        listed.append({"idx": place, "name": str(place), "path": path, "type": kind})
+    (folder / "modules.json").write_text(json.dumps(listed))
+    lengths = {"max_seq_length": 64, "do_lower_case": False}
+    (folder / "sentence_bert_config.json").write_text(json.dumps(lengths))
+    return str(folder)
+
+
+@pytest.mark.filterwarnings("ignore")  # theirs, of a package that ended in 2023
+def test_instructor(tmp_path: Path) -> None:
+    library = pytest.importorskip("InstructorEmbedding")
+    folder = tiny_t5(tmp_path / "t5")
+    model = library.INSTRUCTOR(folder, device="cpu")
+    function = functions.InstructorEmbeddingFunction(folder, instruction="tell it")
+    vectors = np.array(function(["abc", "xyz"]))
+    assert vectors.shape == (2, 8)
+    assert np.array_equal(vectors, model.encode([["tell it", "abc"], ["tell it", "xyz"]]))
+    assert np.array_equal(again(function)(["abc", "xyz"]), vectors)
+    plain = functions.InstructorEmbeddingFunction(folder)
+    assert np.array_equal(plain(["abc"]), model.encode(["abc"]))
+    assert not np.array_equal(plain(["abc"]), vectors[:1]), "the instruction counts"
+
+
 def test_open_clip(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     library = pytest.importorskip("open_clip")

@@ -215,6 +215,13 @@ class Text2VecEmbeddingFunction(InstalledFunction):
         return made
 
 
+# The last release of this package calls what these had when it was made.
+INSTRUCTOR = (
+    'pip install InstructorEmbedding "sentence-transformers==2.2.2"'
+    ' "transformers>=4.41,<4.46" "huggingface-hub<0.26"'
+)
+
+
 @register_builtin
 class InstructorEmbeddingFunction(InstalledFunction):
     """A model of InstructorEmbedding, with an instruction for all texts."""
@@ -228,7 +235,7 @@ class InstructorEmbeddingFunction(InstalledFunction):
         instruction: str | None = None,
     ) -> None:
         self._values = {"model_name": model_name, "device": device, "instruction": instruction}
-        library = hub_library("InstructorEmbedding", "pip install InstructorEmbedding")
+        library = hub_library("InstructorEmbedding", INSTRUCTOR)
         self._model = library.INSTRUCTOR(model_name, device=device)
 
     def __call__(self, input: Documents) -> Embeddings:
