@@ -66,11 +66,13 @@ ROWS = [
     Row("delete 1000", "delete 1,000"),
     Row("threads queries", "8 threads query beside 1 that writes", 3, _rate("queries/s"), True),
     Row("threads writes", "… what the writer gets done", 5, _rate("rows/s"), True),
-    Row("collections create", "200 collections: create one", 10),
-    Row("collections fill", "… add 10 rows, the first", 10),
-    Row("collections query", "… first query", 10),
-    Row("collections delete", "… delete one", 10),
+    Row("collections", "200 small collections: what one of them takes, all four steps", 10),
+    Row("collections create", "… create it"),
+    Row("collections fill", "… add 10 rows, the first"),
+    Row("collections query", "… first query"),
+    Row("collections delete", "… delete it"),
 ]
+STEPS = ("create", "fill", "query", "delete")
 
 
 def ratio(row: Row, figures: dict[str, Figure]) -> float | None:
@@ -115,7 +117,16 @@ def merged(content: dict[str, Any]) -> dict[str, dict[str, Figure]]:
     for _, stage in _stages(content):
         for name, row in stage["figures"].items():
             figures.setdefault(name, {}).update(row)
+    steps = [figures[f"collections {step}"] for step in STEPS if f"collections {step}" in figures]
+    if steps:
+        figures["collections"] = {
+            system: _sum([one[system] for one in steps]) for system in steps[0]
+        }
     return figures
+
+
+def _sum(steps: list[Figure]) -> Figure:
+    return {kind: sum(one[kind] for one in steps) for kind in ("wall", "cpu")}
 
 
 def _stages(content: dict[str, Any]) -> list[tuple[str, Any]]:
