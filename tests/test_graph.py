@@ -40,6 +40,7 @@ pytest.importorskip("faiss")
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of few rows get graphs, and nobody but the test starts a process."""
     monkeypatch.setattr(graph, "ROWS", 1000)
+    monkeypatch.setattr(graph, "TOGETHER", 0)
     monkeypatch.setattr(search, "EXACT", 0)
     monkeypatch.setattr(segment, "BY_SIGNS", 0)
     monkeypatch.setattr(Builder, "start", lambda *_: None)
@@ -84,6 +85,17 @@ def test_a_graph_leads_to_the_nearest(disk: LocalEngine, folder: Path, space: An
     build(folder, address, space=space)
     assert plans(explain(disk, address)) == {"graph"}, "the open engine takes it up"
     assert explain(disk, address).graph == "ready"
+    check(disk, address, oracle)
+
+
+def test_many_queries_share_a_scan(
+    disk: LocalEngine, loaded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, oracle = loaded
+    monkeypatch.setattr(graph, "TOGETHER", 0.75)
+    for count, plan in ((1, "graph"), (2, "graph"), (3, "codes"), (20, "codes")):
+        vectors = real_vectors(count, seed=77)
+        assert plans(disk.explain(address, vectors, 10, EVERYTHING, Effort())) == {plan}, count
     check(disk, address, oracle)
 
 

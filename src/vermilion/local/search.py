@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vermilion.local.filter_cache import Apart, KnownFilter
 from vermilion.local.index.base import Mask, Slots, distances
-from vermilion.local.index.graph import SealedGraph, Trust
+from vermilion.local.index.graph import SealedGraph, Trust, is_quicker
 from vermilion.local.index.sealed_vectors import Ahead, Scanner, SealedVectors
 from vermilion.local.index.vectors import Nearest, Scan
 from vermilion.local.indexer import Moment
@@ -330,7 +330,7 @@ class _Sealed:
     def _led_by(self, segment: Segment, allowed: int) -> SealedGraph | None:
         """The graph of the segment, if it is to be asked."""
         graph = segment.graph
-        if graph is None or self._matches.unsure:
+        if graph is None or self._matches.unsure or not is_quicker(len(graph), len(self._queries)):
             return None
         # What is allowed is alive, and what is alive is in the graph.
         return graph if allowed >= LED * len(graph) else None
