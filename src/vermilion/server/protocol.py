@@ -20,8 +20,46 @@ from vermilion.wire.text import dumps
 MOST_HEAD = 2**16
 # What a client has to take of an answer that waits for it, in each period; or all that is left.
 LEAST_TAKEN = 2**16
+# Bytes of a body that are copied behind the head rather than sent after it.
+JOINED = 2**16
 # Descriptors that connections leave to files.
 FOR_FILES = 512
+
+
+class Whole:
+    """A transport that keeps the head of an answer until its body goes with it.
+
+    uvicorn writes the one and then the other. To send them apart is one more call of the system,
+    and the client is woken twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Sends it after the head that was kept, or keeps it if it is one."""
+        head, self._head = self._head, b""
+        if not head and data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):
+            self._head = data
+        elif len(data) <= JOINED:
+            self._transport.write(head + data)
+        else:
+            self._transport.write(head)
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Sends a head that has no body."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Sends what was kept, and closes."""
+        self.flush()
+        self._transport.close()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -40,6 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # theirs does so
         """A client that says nothing at all is one that is idle."""
         super().connection_made(transport)
+        self.transport = Whole(transport)  # type: ignore[assignment]  # it is one in all but name
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
@@ -93,6 +132,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """The client has taken it."""
         super().resume_writing()
         self._stop_answer_clock()
+
+    def on_response_complete(self) -> None:
+        """The answer is written; that to a HEAD has no body."""
+        self.transport.flush()  # type: ignore[attr-defined]  # see Whole
+        super().on_response_complete()
 
     def timeout_keep_alive_handler(self) -> None:
         """The connection is idle: it is closed as soon as what was answered is taken."""

@@ -107,14 +107,16 @@ def _dots(rows: NDArray[Any], query: NDArray[Any]) -> NDArray[Any]:
 
 
 def _cosine(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    one = query[np.newaxis]
     with np.errstate(all="ignore"):
-        row_squares, query_square = squares(rows), squares(query[np.newaxis])
+        row_squares = np.einsum("ij,ij->i", rows, rows)
+        query_square = np.einsum("ij,ij->i", one, one)
         lengths = np.sqrt(row_squares) * np.sqrt(query_square)
-        similarity = _dots(rows, query) / lengths
+        similarity = np.einsum("ij,j->i", rows, query) / lengths
+    is_precise = len(rows) and row_squares.min() > TINY and row_squares.max() < HUGE
+    if not (is_precise and TINY < query_square[0] < HUGE):
         precise = (row_squares > TINY) & (row_squares < HUGE)
-    if not TINY < query_square[0] < HUGE:
-        precise[:] = False
-    if not precise.all():
+        precise &= (query_square > TINY) & (query_square < HUGE)
         similarity[~precise] = _wide_similarity(rows[~precise], query)
     result: NDArray[np.float32] = np.float32(1) - np.minimum(np.maximum(similarity, -1), 1)
     return result
