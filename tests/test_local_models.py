@@ -26,17 +26,23 @@ def tiny_bert(folder: Path, kind: str) -> str:
     """A BERT of one layer that knows the letters, in a folder."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
     pytest.importorskip("sentence_transformers")
     torch.manual_seed(0)
     folder.mkdir()
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *[f"##{x}" for x in LETTERS]]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*special, *LETTERS, *[f"##{letter}" for letter in LETTERS]]
     (folder / "vocab.txt").write_text("\n".join(words))
     sizes = {"hidden_size": 16, "intermediate_size": 16, "max_position_embeddings": 32}
     config = transformers.BertConfig(
         vocab_size=len(words), num_hidden_layers=1, num_attention_heads=2, **sizes
     )
     getattr(transformers, kind)(config).save_pretrained(folder)
-    transformers.BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    tokens = tokenizers.BertWordPieceTokenizer(str(folder / "vocab.txt"))
+    names = {f"{word[1:-1].lower()}_token": word for word in special}
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokens._tokenizer, **names
+    ).save_pretrained(folder)
     return str(folder)
 
 
@@ -63,7 +69,7 @@ def test_sparse_models_of_sentence_transformers(tmp_path: Path) -> None:
     function = functions.HuggingFaceSparseEmbeddingFunction(folder, device="cpu")
     [one, other] = function(["abc", "xyz"])
     assert one != other and one.indices == sorted(one.indices) and all(one.values)
-    assert again(function)(["abc"]) == [one] == function.embed_query(["abc"])
+    assert again(function)(["abc"]) == function(["abc"]) == function.embed_query(["abc"])
 
 
 def test_text2vec(tmp_path: Path) -> None:
@@ -118,6 +124,8 @@ def tiny_t5(folder: Path) -> str:
 @pytest.mark.filterwarnings("ignore")  # theirs, of a package that ended in 2023
 def test_instructor(tmp_path: Path) -> None:
     library = pytest.importorskip("InstructorEmbedding")
+    if pytest.importorskip("sentence_transformers").__version__ > "3":
+        pytest.skip("its last release runs with sentence-transformers 2.2.2")
     folder = tiny_t5(tmp_path / "t5")
     model = library.INSTRUCTOR(folder, device="cpu")
     function = functions.InstructorEmbeddingFunction(folder, instruction="tell it")

@@ -40,15 +40,15 @@ class Remembered:
         return dict(self._values)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """The function that `get_config` described, made of values that were checked."""
-        cls.check_config(config)
+    def build_from_config(cls, config: dict[str, Any]) -> Any:
+        """Returns the function that `get_config` described."""
+        cls.validate_config(config)
         kwargs = check_kwargs(config.get("kwargs") or {})
         rest = {name: value for name, value in config.items() if name != "kwargs"}
         return cls(**rest, **kwargs)
 
     @classmethod
-    def check_config(cls, config: dict[str, Any]) -> None:
+    def validate_config(cls, config: dict[str, Any]) -> None:
         """Raises ValueError for a value that is missing, unknown or of the wrong type."""
         known = {
             name: one
@@ -108,11 +108,6 @@ class InstalledFunction(Remembered, EmbeddingFunction[Any]):
     def default_space(self) -> Space:
         """Returns "cosine"."""
         return "cosine"
-
-    @classmethod
-    def validate_config(cls, config: dict[str, Any]) -> None:
-        """Raises ValueError when `build_from_config` could not use the values."""
-        cls.check_config(config)
 
 
 def check_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -179,14 +174,6 @@ class SentenceTransformerEmbeddingFunction(InstalledFunction):
         """Returns "sentence_transformer"."""
         return "sentence_transformer"
 
-    @staticmethod
-    def build_from_config(config: dict[str, Any]) -> SentenceTransformerEmbeddingFunction:
-        """Returns the function that `get_config` described."""
-        made: SentenceTransformerEmbeddingFunction = (
-            SentenceTransformerEmbeddingFunction.from_config(config)
-        )
-        return made
-
 
 @register_builtin
 class Text2VecEmbeddingFunction(InstalledFunction):
@@ -207,12 +194,6 @@ class Text2VecEmbeddingFunction(InstalledFunction):
     def name() -> str:
         """Returns "text2vec"."""
         return "text2vec"
-
-    @staticmethod
-    def build_from_config(config: dict[str, Any]) -> Text2VecEmbeddingFunction:
-        """Returns the function that `get_config` described."""
-        made: Text2VecEmbeddingFunction = Text2VecEmbeddingFunction.from_config(config)
-        return made
 
 
 # The last release of this package calls what these had when it was made.
@@ -248,12 +229,6 @@ class InstructorEmbeddingFunction(InstalledFunction):
     def name() -> str:
         """Returns "instructor"."""
         return "instructor"
-
-    @staticmethod
-    def build_from_config(config: dict[str, Any]) -> InstructorEmbeddingFunction:
-        """Returns the function that `get_config` described."""
-        made: InstructorEmbeddingFunction = InstructorEmbeddingFunction.from_config(config)
-        return made
 
 
 # ── images and texts ─────────────────────────────────────────────────────────────────────────────
@@ -302,12 +277,6 @@ class OpenCLIPEmbeddingFunction(InstalledFunction):
     def name() -> str:
         """Returns "open_clip"."""
         return "open_clip"
-
-    @staticmethod
-    def build_from_config(config: dict[str, Any]) -> OpenCLIPEmbeddingFunction:
-        """Returns the function that `get_config` described."""
-        made: OpenCLIPEmbeddingFunction = OpenCLIPEmbeddingFunction.from_config(config)
-        return made
 
 
 # ── others' objects ──────────────────────────────────────────────────────────────────────────────

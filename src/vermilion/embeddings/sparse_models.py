@@ -32,11 +32,6 @@ class SparseModel(Remembered, SparseEmbeddingFunction[Any]):
     def _encode(self, texts: list[str], task: str | None) -> SparseVectors:
         raise AssertionError("each of them has its own")
 
-    @classmethod
-    def validate_config(cls, config: dict[str, Any]) -> None:
-        """Raises ValueError when `build_from_config` could not use the values."""
-        cls.check_config(config)
-
 
 def _check_tasks(task: str | None, query_config: dict[str, Any] | None) -> None:
     if query_config is not None and set(query_config) - {"task"}:
@@ -97,14 +92,6 @@ class HuggingFaceSparseEmbeddingFunction(SparseModel):
         """Returns "huggingface_sparse"."""
         return "huggingface_sparse"
 
-    @staticmethod
-    def build_from_config(config: dict[str, Any]) -> HuggingFaceSparseEmbeddingFunction:
-        """Returns the function that `get_config` described."""
-        made: HuggingFaceSparseEmbeddingFunction = HuggingFaceSparseEmbeddingFunction.from_config(
-            config
-        )
-        return made
-
 
 # ── fastembed ────────────────────────────────────────────────────────────────────────────────────
 
@@ -156,14 +143,6 @@ class FastembedSparseEmbeddingFunction(_Fastembed):
     def name() -> str:
         """Returns "fastembed_sparse"."""
         return "fastembed_sparse"
-
-    @staticmethod
-    def build_from_config(config: dict[str, Any]) -> FastembedSparseEmbeddingFunction:
-        """Returns the function that `get_config` described."""
-        made: FastembedSparseEmbeddingFunction = FastembedSparseEmbeddingFunction.from_config(
-            config
-        )
-        return made
 
 
 @register_sparse_builtin
@@ -217,9 +196,3 @@ class Bm25EmbeddingFunction(_Fastembed):
     def name() -> str:
         """Returns "bm25"."""
         return "bm25"
-
-    @staticmethod
-    def build_from_config(config: dict[str, Any]) -> Bm25EmbeddingFunction:
-        """Returns the function that `get_config` described."""
-        made: Bm25EmbeddingFunction = Bm25EmbeddingFunction.from_config(config)
-        return made
