@@ -1,11 +1,13 @@
 """`vermilion run` and `chroma run` side by side: the same rows, the same requests, turn by turn.
 
     python benchmarks/server.py --data FOLDER --chroma PROGRAM [--vermilion PROGRAM]
-        [--rows 100000] [--work FOLDER] [--out FILE.json] [--seconds 6] [--rounds 3]
+        [--client-python PYTHON] [--rows 100000] [--work FOLDER] [--out FILE.json] [--seconds 6]
+        [--rounds 3]
 
 Needs wrk, which sends requests over kept connections as fast as the answers come; it shares the
-processors with the server, so its own processor time stands beside the server's. FOLDER is that of
-compare.py. A database that is in the work folder is not loaded again.
+processors with the server, so its own processor time stands beside the server's. PYTHON is that of
+an environment with chromadb, whose client then asks both servers, and so does ours. FOLDER is that
+of compare.py. A database that is in the work folder is not loaded again.
 """
 
 from __future__ import annotations
@@ -36,11 +38,13 @@ from compare_worker import Corpus
 
 PREFIX = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 CONCURRENCY = (1, 8, 32)
+CLIENTS = ("chromadb", "vermilion")
 LOAD_BATCH = 1_000
 INCLUDE = ["documents", "metadatas", "distances"]
 # What is asked, and how many times more requests a second we aim at.
 GOALS = {"query": 3.0, "query, equality": 30.0, "get 1 id": 1.5, "add 1": 5.0, "add 100": 10.0}
 SCRIPT = Path(__file__).with_name("server_load.lua")
+CLIENT = Path(__file__).with_name("server_client.py")
 
 
 class Server:
@@ -224,11 +228,11 @@ def recall(server: Server, corpus: Corpus, judge: Judge, name: str) -> float:
 def wrk(server: Server, path: str, file: Path, options: argparse.Namespace, prefix: str,
         concurrency: int) -> dict[str, float]:  # fmt: skip
     """One turn: requests a second, latencies, processor time of both sides for a request."""
-    before, server_before = _children_cpu(), server.cpu()
     command = [
         "wrk", "-t1", f"-c{concurrency}", f"-d{options.seconds}s", "--timeout", "60s",
         "-s", str(SCRIPT), f"http://127.0.0.1:{server.port}{path}", "--", str(file), prefix,
     ]  # fmt: skip
+    before, server_before = _children_cpu(), server.cpu()
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     match = re.search("RESULT (.*)", said)
     if match is None:
@@ -237,12 +241,29 @@ def wrk(server: Server, path: str, file: Path, options: argparse.Namespace, pref
     found["requests"] = max(found["requests"], 1)  # none in time is as bad as one
     if found["status"] or found["lost"]:
         raise RuntimeError(f"{server.name} {path}: {found}")
+    return _told(found, server.cpu() - server_before, _children_cpu() - before)
+
+
+def by_client(server: Server, kind: str, file: Path, options: argparse.Namespace, prefix: str,
+              package: str) -> dict[str, float]:  # fmt: skip
+    """The same for a Python client, which sends one request after the other."""
+    python = options.client_python if package == "chromadb" else sys.executable
+    command = [
+        python, str(CLIENT), package, str(server.port), kind, str(file), prefix,
+        str(options.seconds),
+    ]  # fmt: skip
+    server_before = server.cpu()
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return _told(found, server.cpu() - server_before, found["cpu"])
+
+
+def _told(found: dict[str, float], server_cpu: float, client_cpu: float) -> dict[str, float]:
     return {
         "rate": found["requests"] / found["microseconds"] * 1e6,
         "p50": found["p50"] / 1000,
         "p99": found["p99"] / 1000,
-        "server cpu": 1000 * (server.cpu() - server_before) / found["requests"],
-        "client cpu": 1000 * (_children_cpu() - before) / found["requests"],
+        "server cpu": 1000 * server_cpu / found["requests"],
+        "client cpu": 1000 * client_cpu / found["requests"],
     }
 
 
@@ -258,18 +279,22 @@ def measure(servers: list[Server], corpus: Corpus, options: argparse.Namespace) 
     for name, (path, bodies) in requests(corpus).items():
         file = options.work / "bodies.txt"
         file.write_text("\n".join(bodies) + "\n", encoding="utf-8")
-        for concurrency in CONCURRENCY:
+        for who in (*CONCURRENCY, *(CLIENTS if options.client_python else ())):
             turns: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
             for number in range(options.rounds):
                 for server in servers:
-                    prefix = f"{name[:3]}{concurrency}-{number}-"
+                    prefix = f"{name[:3]}{who}-{number}-{name[-1]}"
                     at = f"{server.collection()}/{path}"
-                    turns[server.name].append(wrk(server, at, file, options, prefix, concurrency))
-            results[f"{name} @ {concurrency}"] = {
+                    turns[server.name].append(
+                        by_client(server, path, file, options, prefix, who)
+                        if isinstance(who, str)
+                        else wrk(server, at, file, options, prefix, who)
+                    )
+            results[f"{name} @ {who}"] = {
                 which: {key: median(turn[key] for turn in all_of) for key in all_of[0]}
                 for which, all_of in turns.items()
             }
-            print(name, concurrency, results[f"{name} @ {concurrency}"], file=sys.stderr)
+            print(name, who, results[f"{name} @ {who}"], file=sys.stderr)
         if name.startswith("query"):
             results[f"recall, {name}"] = {
                 server.name: recall(server, corpus, judge, name) for server in servers
@@ -280,19 +305,20 @@ def measure(servers: list[Server], corpus: Corpus, options: argparse.Namespace) 
 def table(result: dict[str, Any]) -> str:
     """The result in Markdown."""
     lines = [
-        "| requests | connections | vermilion, requests/s | chroma, requests/s | ratio | goal "
-        "| p99, ms | processor time of the servers, ms |",
+        "| requests | connections, or client | vermilion, requests/s | chroma, requests/s | ratio "
+        "| goal | p99, ms | processor time of the servers, ms |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row, found in result["results"].items():
-        name, at, concurrency = row.partition(" @ ")
+        name, at, who = row.partition(" @ ")
         if not at:
             continue
         ours, theirs = found["vermilion"], found["chroma"]
         ratio, goal = ours["rate"] / theirs["rate"], GOALS[name]
         missed = "" if ratio >= goal else " **missed**"
+        asking = f"{who}.HttpClient" if who in CLIENTS else who
         lines.append(
-            f"| {name} | {concurrency} | {ours['rate']:,.0f} | {theirs['rate']:,.0f} "
+            f"| {name} | {asking} | {ours['rate']:,.0f} | {theirs['rate']:,.0f} "
             f"| {ratio:.1f}× | {goal:g}×{missed} | {ours['p99']:.1f}, {theirs['p99']:.1f} "
             f"| {ours['server cpu']:.2f}, {theirs['server cpu']:.2f} |"
         )
@@ -304,6 +330,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--chroma", required=True)
+    parser.add_argument("--client-python")
     parser.add_argument("--vermilion", default=shutil.which("vermilion") or "vermilion")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--work", type=Path, default=Path("server-work"))
