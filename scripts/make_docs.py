@@ -264,6 +264,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "provider-snippets": ("embedding-functions.md", snippets),
     "store-schema": ("storage.md", lambda: schema("store.sql")),
     "wordnet": ("benchmarks.md", lambda: result("compare-100k.md")),
+    "tenth": ("benchmarks.md", lambda: result("compare-10k.md")),
     "searches": ("benchmarks.md", lambda: result("search-100k.md")),
     "headline": ("../README.md", headline),
     "served": ("server.md", lambda: result("server-100k.md")),
