@@ -52,7 +52,7 @@ def package() -> Any | None:
 
 
 def is_quicker(rows: int, queries: int) -> bool:
-    """Whether a graph of so many rows finds for so many queries at once what a scan would."""
+    """Whether a graph of so many rows answers so many queries sooner than one scan for all."""
     return rows >= ROWS * TOGETHER * min(queries, MOST_TOGETHER)
 
 
