@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +116,57 @@ def test_sealed_segments_leave_them_out(tmp_path: Path, monkeypatch: pytest.Monk
     assert engine.why_not(address, none, query[0], 5).reason == "no vector"
     assert engine.check(deep=True) == []
     engine.close()
+
+
+@pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
+def test_records_without_any_vector_are_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: Any
+) -> None:
+    """And go on as ever when vectors come, in a segment that has both after a merge."""
+    monkeypatch.setattr(builder, "TAIL_ROWS", 64)
+    monkeypatch.setattr(builder, "JOINED", 1e9)
+    client = vermilion.PersistentClient(str(tmp_path))
+    notes = client.create_collection(
+        "notes", embedding_function=None, configuration={"hnsw": {"space": space}}
+    )
+    count = 600
+    ids = [str(n) for n in range(count)]
+    texts = [f"word{n} of {n % 7}" for n in range(count)]
+    notes.add(
+        ids=ids,
+        embeddings=[None] * count,
+        documents=texts,
+        metadatas=[{"n": n} for n in range(count)],
+    )
+    home = next((tmp_path / "collections").iterdir())
+
+    def look(*, dimension: int | None, segments: int, vectors: int) -> None:
+        builder.build(home, space)
+        assert notes.stats().segments == segments
+        assert notes.get_indexing_status().num_unindexed_ops == 0
+        assert notes.get(where_document={"$contains": "word123 "})["ids"] == ["123"]
+        assert notes.get(where={"n": {"$gte": 597}})["ids"] == ["597", "598", "599"]
+        assert notes.count(where_document={"$contains": "of 3"}) == len(range(3, count, 7))
+        assert client.check(deep=True) == []
+        if dimension is not None:
+            found = notes.query(query_embeddings=[[0.0] * dimension], n_results=count)["ids"][0]
+            assert len(found) == vectors
+
+    look(dimension=None, segments=1, vectors=0)
+    assert notes.query(query_embeddings=[[1.0, 2.0]], n_results=3)["ids"] == [[]]
+    # Now some get a vector: their rows of the segment are dead, the rest of it is not.
+    some = np.random.default_rng(2).standard_normal((100, 16)).astype(np.float32)
+    some /= np.linalg.norm(some, axis=1, keepdims=True)  # each is the nearest to itself
+    notes.update(ids=ids[100:200], embeddings=some)
+    look(dimension=16, segments=2, vectors=100)
+    [nearest] = notes.query(query_embeddings=some[7:8], n_results=1)["ids"]
+    assert nearest == ["107"]
+    notes.upsert(ids=ids[:60], embeddings=some[:60], documents=texts[:60])
+    look(dimension=16, segments=2, vectors=160)
+    more = [f"more{n}" for n in range(900)]
+    notes.add(ids=more, embeddings=np.tile(some, (9, 1)), documents=more)
+    look(dimension=16, segments=1, vectors=600)
+    client.close()
 
 
 def test_files_without_such_records_stay_as_they_were(tmp_path: Path) -> None:

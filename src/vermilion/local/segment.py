@@ -212,7 +212,11 @@ class Segment:
 
 
 class StoredVectors:
-    """The vectors with these keys, read from the store in the pages that are asked for."""
+    """The vectors with these keys, read from the store in the pages that are asked for.
+
+    Where no record of the collection has one, each has a single zero: texts and metadata are sealed
+    together with vectors, and no query looks at the codes of records that have none.
+    """
 
     def __init__(self, snapshot: Snapshot, keys: Keys) -> None:
         self._snapshot = snapshot
@@ -222,7 +226,8 @@ class StoredVectors:
         return len(self._keys)
 
     def __getitem__(self, rows: slice | Slots, /) -> NDArray[np.float32]:
-        return self._snapshot.vectors(self._keys[rows])
+        found = self._snapshot.vectors(self._keys[rows])
+        return found if found.shape[1] else np.zeros((len(found), 1), np.float32)
 
 
 def build_segment(

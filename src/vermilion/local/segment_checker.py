@@ -218,8 +218,8 @@ def _check_codes(snapshot: Snapshot, segment: Segment, sample: NDArray[np.int64]
     if segment.vectors is None or len(sample) < SAMPLE:
         return
     vectors = snapshot.vectors(segment.keys[sample])
-    if vectors.shape[1] < LEAST_DIMENSIONS:
-        return
+    if vectors.shape[1] < LEAST_DIMENSIONS or vectors.shape[1] != segment.vectors.dimension:
+        return  # of another dimension are the codes of records that have no vector
     space, told, true = segment.vectors.space, np.zeros(2), np.zeros(2)
     for place, slot in enumerate(sample.tolist()):
         allowed = np.zeros(len(segment), np.bool_)

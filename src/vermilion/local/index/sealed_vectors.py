@@ -97,6 +97,8 @@ def make_coder_from(space: Space, vectors: Rows, blocks: Source) -> Coder | None
     if len(vectors) > GROWTH * learnt:
         return None
     frame = _Frame.read(blocks)
+    if len(frame.centre) != vectors[:1].shape[1]:  # when they were coded no record had a vector
+        return None
     if known < len(vectors):
         moved = directed(space, _sample(vectors, known)) - frame.centre
         middle, around = moved.mean(axis=0), float(np.einsum("ij,ij->", moved, moved)) / len(moved)
@@ -195,6 +197,11 @@ class SealedVectors:
 
     def __len__(self) -> int:
         return len(self._index)
+
+    @property
+    def dimension(self) -> int:
+        """Of the vectors that were coded."""
+        return len(self._frame.centre)
 
     @property
     def space(self) -> Space:
