@@ -169,6 +169,27 @@ def test_records_without_any_vector_are_sealed(
     client.close()
 
 
+def test_codes_of_none_are_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment of records that have no vector, all alive, is merged with records that have."""
+    monkeypatch.setattr(builder, "TAIL_ROWS", 64)
+    client = vermilion.PersistentClient(str(tmp_path))
+    notes = client.create_collection("notes", embedding_function=None)
+    texts = [f"word{n} " for n in range(500)]
+    notes.add(ids=texts[:200], embeddings=[None] * 200, documents=texts[:200])
+    home = next((tmp_path / "collections").iterdir())
+    builder.build(home, "l2")
+    assert notes.stats().segments == 1
+    vectors = np.random.default_rng(2).standard_normal((300, 16)).astype(np.float32)
+    notes.add(ids=texts[200:], embeddings=vectors, documents=texts[200:])
+    builder.build(home, "l2")
+    assert notes.stats().segments == 1 and notes.stats().tail_rows == 0
+    found = notes.query(query_embeddings=vectors[:50], n_results=1)["ids"]
+    assert found == [[text] for text in texts[200:250]]
+    assert notes.get(where_document={"$contains": "word77 "})["ids"] == ["word77 "]
+    assert client.check(deep=True) == []
+    client.close()
+
+
 def test_files_without_such_records_stay_as_they_were(tmp_path: Path) -> None:
     engine = LocalEngine(tmp_path)
     address = make(engine)

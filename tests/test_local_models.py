@@ -124,7 +124,7 @@ def tiny_t5(folder: Path) -> str:
 @pytest.mark.filterwarnings("ignore")  # theirs, of a package that ended in 2023
 def test_instructor(tmp_path: Path) -> None:
     library = pytest.importorskip("InstructorEmbedding")
-    if pytest.importorskip("sentence_transformers").__version__ > "3":
+    if not pytest.importorskip("sentence_transformers").__version__.startswith("2."):
         pytest.skip("its last release runs with sentence-transformers 2.2.2")
     folder = tiny_t5(tmp_path / "t5")
     model = library.INSTRUCTOR(folder, device="cpu")

@@ -1,14 +1,17 @@
 """An answer's head goes with its body: what the transport is given, and what a client reads."""
 
+import asyncio
 import json
 import socket
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 from processes import running
-from vermilion.server.protocol import JOINED, Whole
+from vermilion.server.protocol import JOINED, BoundedProtocol, Whole
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
 
@@ -83,6 +86,36 @@ def test_a_call_to_go_on_goes_at_once(wire: Wire, whole: Whole) -> None:
 
 def test_all_else_is_the_transport_itself(whole: Whole) -> None:
     assert whole.get_write_buffer_size() == 7
+
+
+@pytest.mark.parametrize(("method", "body"), [(b"GET", b"{}"), (b"HEAD", b"")])
+def test_connections_write_an_answer_at_once(method: bytes, body: bytes) -> None:
+    class Connection(Wire, asyncio.Transport):
+        def __init__(self) -> None:
+            asyncio.Transport.__init__(self)
+            Wire.__init__(self)
+
+        def is_closing(self) -> bool:
+            return self.closed
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if method == b"HEAD" else body})
+
+    async def answered() -> list[bytes]:
+        config = Config(app)
+        config.load()
+        protocol, connection = BoundedProtocol(config, ServerState(), {}), Connection()
+        protocol.connection_made(connection)
+        protocol.data_received(method + b" / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await asyncio.gather(*protocol.tasks)
+        written = [*connection.written]  # before the end of the connection, which flushes
+        protocol.connection_lost(None)
+        return written
+
+    [said] = asyncio.run(answered())
+    assert said.startswith(b"HTTP/1.1 200 OK\r\n") and said.endswith(b"\r\n\r\n" + body)
 
 
 def test_a_connection_goes_on_after_every_kind(tmp_path: Path) -> None:

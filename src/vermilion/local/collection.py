@@ -124,7 +124,7 @@ class LocalCollection(Lasting, Making):
         """Closes the store and drops the indexes; who asks opens them again unless `for_good`."""
         with self._guard:
             opened, self._opened = self._opened, None
-            self._closed = for_good
+            self._closed = self._closed or for_good
         if opened is not None:
             opened[0].close()
 

@@ -108,7 +108,7 @@ def _dots(rows: NDArray[Any], query: NDArray[Any]) -> NDArray[Any]:
 
 def _cosine(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
     one = query[np.newaxis]
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # once: `squares` and `_dots` would each set it again
         row_squares = np.einsum("ij,ij->i", rows, rows)
         query_square = np.einsum("ij,ij->i", one, one)
         lengths = np.sqrt(row_squares) * np.sqrt(query_square)
