@@ -38,7 +38,9 @@ LOCAL = """
     local.pieces local.backup local.bundle local.keeping local.tending
     local.engine local.salvage
 """
-REMOTE = "remote.target remote.transport remote.refusals remote.asking remote.engine"
+REMOTE = (
+    "remote.target remote.connections remote.transport remote.refusals remote.asking remote.engine"
+)
 EMBEDDINGS = """
     embeddings.base embeddings.cache embeddings.wordpiece
     embeddings.minilm_networks embeddings.minilm_sources embeddings.minilm

@@ -131,7 +131,7 @@ class Plain(httpx.BaseTransport):
             return httpx.Response(404)
         if request.url.path.endswith("/pre-flight-checks"):
             return httpx.Response(200, json={"max_batch_size": 10})
-        assert b'"embeddings":["' not in request.content
+        assert b'embeddings":["' not in request.content
         return self._inner.handle_request(request)
 
 
@@ -142,6 +142,7 @@ def test_vectors_go_as_numbers_where_base64_is_not_read(plain: Engine) -> None:
     got = plain.get(address, columns=("vectors",)).vectors
     assert got is not None
     assert (got == vectors).all()
+    assert [hits.records.ids[0] for hits in plain.query(address, vectors, 1)] == ["a", "b", "c"]
 
 
 def test_a_batch_is_refused_before_it_is_sent(plain: Engine) -> None:

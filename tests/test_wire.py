@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
@@ -199,14 +200,21 @@ def test_a_get_arrives_as_it_was_sent(
     assert told(vars(received(sent))) == told(vars(sent))
 
 
-@given(addresses, selections, st.lists(st.lists(float32s, min_size=2, max_size=2), min_size=1))
+@given(
+    addresses,
+    selections,
+    st.lists(st.lists(float32s, min_size=2, max_size=2), min_size=1),
+    st.booleans(),
+)
 def test_a_query_arrives_as_it_was_sent(
-    address: Address, selection: Selection, vectors: list[list[float]]
+    address: Address, selection: Selection, vectors: list[list[float]], packed: bool
 ) -> None:
     matrix = np.array(vectors, np.float32)
     effort = Effort(True, 0.5)
-    sent = records.Query(address, matrix, 7, selection, effort, ("documents",), ("documents",))
-    assert told(vars(received(sent))) == told(vars(sent))
+    sent = records.Query(
+        address, matrix, 7, selection, effort, ("documents",), ("documents",), packed=packed
+    )
+    assert told(vars(received(sent))) == told(vars(replace(sent, packed=False)))
 
 
 @given(filters())
@@ -282,8 +290,8 @@ def test_what_is_ours_alone_is_told() -> None:
     ours = {kind.route.path.rpartition("/")[2] for kind in OPERATIONS if kind.route.ours}
     ours |= {one.name for kind in OPERATIONS for one in kind.route.body or () if one.ours}
     ours |= {one.name for one in settings.LIFETIMES}
-    # What a search and a filter may ask, which are no fields of their own.
-    assert ours | {"keywords", "filters"} == care.EXTENSIONS
+    # What a search, a filter and the vectors of a query may be, which are no fields of their own.
+    assert ours | {"keywords", "filters", "packed"} == care.EXTENSIONS
 
 
 INFO = CollectionInfo(
@@ -534,7 +542,8 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("get", {"where": {"a": {"$gt": "x"}}}, 400, "Invalid where clause"),
     ("get", {"where": {"a": {"$in": []}}}, 400, "Invalid where clause"),
     ("get", {"where_document": {"$regex": "("}}, 400, "Regex syntax errror"),
-    ("query", {"query_embeddings": ["AAAA"]}, 422, "query_embeddings[0]: invalid type: string"),
+    ("query", {"query_embeddings": ["AAA"]}, 400, "Invalid base64 string"),
+    ("query", {"query_embeddings": [1]}, 422, "query_embeddings[0]: invalid type: number"),
     ("query", {"query_embeddings": [[1]], "recall": 2}, 400, "recall"),
     ("delete", {"ids": [], "where": None}, 400, "Either ids or where"),
     ("delete", {"ids": ["a"], "limit": 1}, 400, "limit can only be specified"),

@@ -386,8 +386,9 @@ class RemoteEngine(Asking):
             self._need("recall")
         self._need_filter(selection.filter)
         asked = records.Query(
-            address, vectors, min(k, U32), selection, effort, tuple(columns), typed=True
-        )
+            address, vectors, min(k, U32), selection, effort, tuple(columns), typed=True,
+            packed=self._can("packed"),
+        )  # fmt: skip
         return self._ask(asked)
 
     def search(self, address: Address, searches: Sequence[Search]) -> list[Ranked]:

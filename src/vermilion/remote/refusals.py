@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vermilion.errors import InvalidArgumentError, VermilionError
-from vermilion.remote.transport import Answer
+from vermilion.remote.connections import Answer
 from vermilion.wire.faults import error_of
 from vermilion.wire.text import loads
 

@@ -4,9 +4,8 @@
 there; `OnLoop` waits on the event loop (see `bridge`), where any number of requests wait beside
 each other and cancelling a task closes its connection.
 
-httpx brings the protocol. Its own pool of connections asks every idle one whether it still lives at
-every request, 7 ms with 500 requests at once; so connections are kept here, one to each httpx
-transport, and the last one that came back is the next one that goes.
+Connections are kept here, and the last one that came back is the next one that goes: httpx's own
+pool asks every idle one whether it still lives at every request, 7 ms with 500 requests at once.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,11 +23,22 @@ from urllib.parse import urlsplit
 from vermilion import bridge, forks
 from vermilion.errors import ServerTimeoutError, UnreachableError, client_closed
 from vermilion.offline import need_network
+from vermilion.remote.connections import (
+    Answer,
+    Broken,
+    Connection,
+    Direct,
+    Silent,
+    Through,
+    Unconnected,
+    translated,
+)
 from vermilion.remote.target import Target
 from vermilion.version import __version__
 
 if TYPE_CHECKING:
     import asyncio
+    import ssl
 
     import httpx
 
@@ -39,15 +48,6 @@ if TYPE_CHECKING:
 FIRST_PAUSE = 0.1
 # A server may say when to come back. Longer than this is not waited for.
 LONGEST_PAUSE = 30.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the server said."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Transport(ABC):
@@ -68,7 +68,8 @@ class Transport(ABC):
     def _disconnect(self) -> None: ...
 
     @abstractmethod
-    def _exchange(self, request: httpx.Request) -> Answer: ...
+    def _exchange(self, call: Call) -> Answer:
+        """The answer. Raises Unconnected, Silent, Broken."""
 
     @abstractmethod
     def _pause(self, seconds: float) -> None: ...
@@ -98,21 +99,19 @@ class Transport(ABC):
         return self._attempt(call)
 
     def _attempt(self, call: Call) -> Answer:
-        import httpx  # programs without a server do not need it
-
         if self._closed:
             raise client_closed()
         try:
-            return self._exchange(self._request(call))
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            return self._exchange(call)
+        except Unconnected as error:
             raise UnreachableError(self._nobody(error), sent=False) from error
-        except httpx.TimeoutException as error:
+        except Silent as error:
             raise ServerTimeoutError(
                 f"The server at {self.target.url} was silent for {self.target.timeout:g} seconds "
                 f"after {call.method} {call.path}, which it may still be doing; timeout= of the "
                 "client says how long to wait"
             ) from error
-        except httpx.RequestError as error:
+        except Broken as error:
             raise UnreachableError(
                 f"The connection to the server at {self.target.url} broke in {call.method} "
                 f"{call.path}: {_words(error)}. Whether the server did it is not known",
@@ -127,7 +126,7 @@ class Transport(ABC):
             f"Are you sure it is running? {hint if self.target.is_near else 'Check host and port'}"
         )
 
-    # ── what httpx needs ─────────────────────────────────────────────────────────────────────────
+    # ── what connections need ────────────────────────────────────────────────────────────────────
 
     def _request(self, call: Call) -> httpx.Request:
         import httpx
@@ -154,19 +153,28 @@ class Transport(ABC):
             "User-Agent": f"vermilion/{__version__}",
             "Accept": "application/json",
             # On one machine, to compress is slower than to send.
-            "Accept-Encoding": "identity" if self.target.is_near else "gzip, deflate",
+            "Accept-Encoding": "identity" if self.target.is_near else "gzip",
             "Content-Type": "application/json",
             **self.target.headers,
         }
 
     @cached_property
+    def _context(self) -> ssl.SSLContext | None:
+        """What checks the server's certificate; to read those of authorities takes 20 ms."""
+        return _certificates(self.target) if self.target.url.startswith("https:") else None
+
+    @cached_property
+    def _proxy(self) -> str | None:
+        return _proxy(self.target.url)
+
+    @cached_property
     def _options(self) -> dict[str, Any]:
-        """What every connection is made with."""
+        """What every connection of httpx is made with."""
         import httpx
 
         return {
-            "verify": _certificates(self.target),
-            "proxy": _proxy(self.target.url),
+            "verify": False if self._context is None else self._context,
+            "proxy": self._proxy,
             "limits": httpx.Limits(
                 max_connections=1, keepalive_expiry=self.target.keepalive_seconds
             ),
@@ -181,8 +189,8 @@ class Threaded(Transport):
     ) -> None:
         """`connect` makes a connection; without it there is one to the target."""
         super().__init__(target)
-        self._connect = connect or self._connection
-        self._idle: deque[httpx.BaseTransport] = deque()
+        self._connect = connect
+        self._idle: deque[Connection] = deque()
         forks.renew_in_child(self)
 
     def after_fork(self) -> None:
@@ -193,27 +201,30 @@ class Threaded(Transport):
         while self._idle:
             self._idle.pop().close()
 
-    def _connection(self) -> httpx.BaseTransport:
+    def _connection(self) -> Connection:
+        if self._connect is not None:
+            return Through(self._connect(), self._request)
+        if self._proxy is None:
+            return Direct(self.target, self._headers, self._context)
         import httpx
 
-        return httpx.HTTPTransport(**self._options)
+        return Through(httpx.HTTPTransport(**self._options), self._request)
 
-    def _exchange(self, request: httpx.Request) -> Answer:
+    def _exchange(self, call: Call) -> Answer:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self._connect()
+            connection = self._connection()
         try:
-            response = connection.handle_request(request)
-            body = response.read()
-        except BaseException:
+            answer = connection.exchange(call)
+        except BaseException:  # also when the user has pressed Ctrl-C: an answer may still come
             connection.close()
             raise
         if self._closed or len(self._idle) >= self.target.max_connections:
             connection.close()
         else:
             self._idle.append(connection)
-        return Answer(response.status_code, response.headers, body)
+        return answer
 
     def _pause(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -244,8 +255,9 @@ class OnLoop(Transport):
 
         return httpx.AsyncHTTPTransport(**self._options)
 
-    def _exchange(self, request: httpx.Request) -> Answer:
-        return bridge.wait(self._exchanged(request))
+    def _exchange(self, call: Call) -> Answer:
+        with translated():
+            return bridge.wait(self._exchanged(self._request(call)))
 
     async def _exchanged(self, request: httpx.Request) -> Answer:
         self._start_on_this_loop()
@@ -310,19 +322,23 @@ def _words(error: BaseException) -> str:
 # ── connecting ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _certificates(target: Target) -> Any:
-    """What httpx checks the server's certificate with."""
-    if not target.url.startswith("https:") or target.verify is False:
-        return False
+def _certificates(target: Target) -> ssl.SSLContext:
+    """What checks the server's certificate."""
     import ssl
     from pathlib import Path
 
-    if target.verify is True:
-        return ssl.create_default_context()
-    folder = Path(target.verify).is_dir()
-    return ssl.create_default_context(
-        cafile=None if folder else target.verify, capath=target.verify if folder else None
-    )
+    if isinstance(target.verify, str):
+        folder = Path(target.verify).is_dir()
+        context = ssl.create_default_context(
+            cafile=None if folder else target.verify, capath=target.verify if folder else None
+        )
+    else:
+        context = ssl.create_default_context()
+    if target.verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _proxy(url: str) -> str | None:

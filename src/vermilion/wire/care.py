@@ -29,15 +29,15 @@ from vermilion.wire.settings import EMBEDDING_FUNCTION
 _OBJECT: Form = {"type": "object"}
 
 # The routes, by their last step, and the fields of bodies that Chroma's servers do not know;
-# "bare" has records without a vector, "keywords" is a search for a text's words, "filters" what
-# filters have beyond Chroma's, and "typed" also tells that metadata may hold times, dicts and any
-# lists.
+# "bare" has records without a vector, "keywords" is a search for a text's words, "packed" are
+# vectors of queries as base64, "filters" is what filters have beyond Chroma's, and "typed" also
+# tells that metadata may hold times, dicts and any lists.
 EXTENSIONS = frozenset(
     {
         "bare", "check", "clear", "compact", "count", "difference", "exact", "explain",
         "extensions", "facets", "filters", "flush", "history", "keywords", "made_by", "named",
-        "new_only", "order_by", "page", "past", "recall", "report", "secure", "stats", "summarize",
-        "switch", "ttl", "typed", "undo", "update_where", "why_not",
+        "new_only", "order_by", "packed", "page", "past", "recall", "report", "secure", "stats",
+        "summarize", "switch", "ttl", "typed", "undo", "update_where", "why_not",
     }
 )  # fmt: skip
 

@@ -53,7 +53,7 @@ from vermilion.wire.rows import (
     write_records,
     write_selection,
 )
-from vermilion.wire.vectors import OPTIONAL_ROWS, QUERY_ROWS, ROWS, unpack_all
+from vermilion.wire.vectors import OPTIONAL_ROWS, ROWS, unpack_all, write_some
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -396,7 +396,7 @@ class Get(OnCollection[Records]):
         return read_records(form)
 
 
-_QUERIES = Field("query_embeddings", QUERY_ROWS, "A vector for each query.", required=True)
+_QUERIES = Field("query_embeddings", ROWS, "A vector for each query.", required=True)
 _N_RESULTS = Field("n_results", COUNT, "How many for each query.", default=10)
 EXACT = Field(
     "exact", FLAG, "Measure every selected record.", nullable=False, default=False, ours=True
@@ -444,6 +444,7 @@ class Query(Question[list[Hits]]):
     columns: tuple[Column, ...] = ()
     include: tuple[str, ...] | None = None  # as for Get; distances are added
     typed: bool = False  # as for Get
+    packed: bool = False  # the vectors are sent as base64
 
     route = Route(
         "POST", f"{COLLECTION}/query", "The nearest records to each of some vectors", "read",
@@ -454,7 +455,8 @@ class Query(Question[list[Hits]]):
 
     def body(self) -> Form:
         """See Operation."""
-        return super().body() | {"include": self._named()} | _asked(typed=self.typed)
+        form = super().body() | {"include": self._named()} | _asked(typed=self.typed)
+        return form | {"query_embeddings": write_some(self.vectors, None, self.packed)}
 
     def _named(self) -> list[str]:
         if self.include is not None:

@@ -20,26 +20,24 @@ _NUMBERS: Form = {"type": "array", "items": {"type": "number"}, "minItems": 1}
 _PACKED: Form = {"type": "string", "format": "byte", "minLength": 6}
 
 
-def _rows(optional: bool, packed: bool) -> Kind:
+def _rows(optional: bool) -> Kind:
     """The kind of a list of vectors; what they hold is read by `unpack`."""
-    expected = "a sequence of numbers" + (" or a base64 string" if packed else "")
-    allowed = (list, str) if packed else (list,)
+    expected = "a sequence of numbers or a base64 string"
 
     def check(value: Any, at: str) -> Any:
         if not isinstance(value, list):
             raise mismatch(at, value, "a sequence")
         for place, row in enumerate(value):
-            if not isinstance(row, allowed) and not (optional and row is None):
+            if not isinstance(row, list | str) and not (optional and row is None):
                 raise mismatch(f"{at}[{place}]", row, expected)
         return value
 
-    forms = [_NUMBERS, *([_PACKED] if packed else []), *([{"type": "null"}] if optional else [])]
+    forms = [_NUMBERS, _PACKED, *([{"type": "null"}] if optional else [])]
     return Kind(check, {"type": "array", "items": {"anyOf": forms}})
 
 
-ROWS = _rows(optional=False, packed=True)
-OPTIONAL_ROWS = _rows(optional=True, packed=True)
-QUERY_ROWS = _rows(optional=False, packed=False)
+ROWS = _rows(optional=False)
+OPTIONAL_ROWS = _rows(optional=True)
 
 
 def pack(vectors: Vectors) -> list[str]:
