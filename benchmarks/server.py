@@ -6,8 +6,8 @@
 
 Needs wrk, which sends requests over kept connections as fast as the answers come; it shares the
 processors with the server, so its own processor time stands beside the server's. PYTHON is that of
-an environment with chromadb, whose client then asks both servers, and so does ours. FOLDER is that
-of compare.py. A database that is in the work folder is not loaded again.
+an environment with chromadb: then Python clients ask, too, each its own server, and chromadb's asks
+both. FOLDER is that of compare.py. A database that is in the work folder is not loaded again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ from compare_worker import Corpus
 
 PREFIX = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 CONCURRENCY = (1, 8, 32)
-CLIENTS = ("chromadb", "vermilion")
+# Which Python package's HttpClient asks which server.
+CLIENTS = {
+    "its own HttpClient": {"vermilion": "vermilion", "chroma": "chromadb"},
+    "chromadb.HttpClient": {"vermilion": "chromadb", "chroma": "chromadb"},
+}
 LOAD_BATCH = 1_000
 INCLUDE = ["documents", "metadatas", "distances"]
 # What is asked, and how many times more requests a second we aim at.
@@ -286,7 +290,7 @@ def measure(servers: list[Server], corpus: Corpus, options: argparse.Namespace) 
                     prefix = f"{name[:3]}{who}-{number}-{name[-1]}"
                     at = f"{server.collection()}/{path}"
                     turns[server.name].append(
-                        by_client(server, path, file, options, prefix, who)
+                        by_client(server, path, file, options, prefix, CLIENTS[who][server.name])
                         if isinstance(who, str)
                         else wrk(server, at, file, options, prefix, who)
                     )
@@ -316,9 +320,8 @@ def table(result: dict[str, Any]) -> str:
         ours, theirs = found["vermilion"], found["chroma"]
         ratio, goal = ours["rate"] / theirs["rate"], GOALS[name]
         missed = "" if ratio >= goal else " **missed**"
-        asking = f"{who}.HttpClient" if who in CLIENTS else who
         lines.append(
-            f"| {name} | {asking} | {ours['rate']:,.0f} | {theirs['rate']:,.0f} "
+            f"| {name} | {who} | {ours['rate']:,.0f} | {theirs['rate']:,.0f} "
             f"| {ratio:.1f}× | {goal:g}×{missed} | {ours['p99']:.1f}, {theirs['p99']:.1f} "
             f"| {ours['server cpu']:.2f}, {theirs['server cpu']:.2f} |"
         )

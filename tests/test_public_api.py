@@ -58,7 +58,7 @@ def test_the_list_of_public_names() -> None:
 
 # What a process does without until it asks for it; what numpy loads by itself does not count.
 OPENED_LATER = """
-    paula onnxruntime greenlet httpx orjson socket ssl asyncio http multiprocessing
+    paula onnxruntime greenlet httpx socket ssl asyncio http multiprocessing
     hashlib logging statistics random shutil tempfile argparse html inspect concurrent base64
     urllib.request email decimal fractions
     vermilion.api.admin vermilion.api.aio vermilion.api.servers vermilion.remote vermilion.wire

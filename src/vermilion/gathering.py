@@ -180,6 +180,8 @@ class Line(Generic[T]):
 
     def _expect(self) -> threading.Lock | None:
         """What opens when as many wait as usual; None where nobody is to be waited for."""
+        if self._usual <= 1:
+            return None
         with self._guard:
             self._without -= 1
             missing = min(self._usual, MOST_TOGETHER) - 1 - len(self._waiting)
@@ -196,6 +198,8 @@ class Line(Generic[T]):
     def group(self, leader: T) -> list[T]:
         """Takes out of the line what the leader answers: itself, and those that go with it."""
         group, room = [leader], MOST_TOGETHER - len(leader.question.vectors)
+        if not self._waiting:
+            return group
         with self._guard:
             others: deque[T] = deque()
             for one in self._waiting:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from vermilion.times import TIME_TAGS, time_form, time_of_form
@@ -30,7 +31,6 @@ _encoder = json.JSONEncoder(
     separators=(",", ":"),
     default=_form,
 )
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # json's own scanner
 
 
 def encode_metadata(metadata: Mapping[str, Any] | None) -> str | None:
@@ -45,10 +45,7 @@ def decode_metadata(text: str | None) -> dict[str, Any] | None:
     """The metadata that `encode_metadata` wrote."""
     if text is None:
         return None
-    try:
-        metadata: dict[str, Any] = _scan(text, 0)[0]  # loads also looks for white space
-    except StopIteration as place:
-        raise json.JSONDecodeError("Expecting value", text, place.value) from None
+    metadata: dict[str, Any] = orjson.loads(text)
     # No key begins like the tag, so a dict with one is such a form.
     return _read(metadata) if TYPE_KEY in text else metadata
 

@@ -155,7 +155,7 @@ class App:
         if kind.route.body is not None:
             exchange.check_type()
             body = await exchange.body(self._bodies, self.settings.request_timeout)
-        return await self._performed(kind, parts, exchange.query, body, caller, span)
+        return await self._performed(kind, parts, exchange, body, caller, span)
 
     def _allowed(self, path: str) -> list[str]:
         if path.startswith(API):
@@ -184,10 +184,16 @@ class App:
     # ── performing ───────────────────────────────────────────────────────────────────────────────
 
     async def _performed(
-        self, kind: Kind, parts: dict[str, str], query: str, body: bytes, caller: Caller, span: Span
+        self,
+        kind: Kind,
+        parts: dict[str, str],
+        exchange: Exchange,
+        body: bytes,
+        caller: Caller,
+        span: Span,
     ) -> Page:
         def received() -> Operation[Any]:
-            operation = kind.receive(parts, query, body)
+            operation = kind.receive(parts, exchange.query, body)
             self._guard.check(caller, operation)
             self._limits.check(operation)
             return operation
@@ -206,12 +212,14 @@ class App:
         if kind in _AT_ONCE:
             done = work()
         elif isinstance(small, records.Query) and Gathering.takes(small):
-            done = await self._gathered(small, timeout, span)
+            done = await self._gathered(small, exchange.is_alone, timeout, span)
         else:
             done = await self._in_thread(work, timeout)
         return Page(kind.route.status, done, [])
 
-    async def _gathered(self, query: records.Query, timeout: float | None, span: Span) -> bytes:
+    async def _gathered(
+        self, query: records.Query, alone: bool, timeout: float | None, span: Span
+    ) -> bytes:
         """The answer to a small query, asked together with others."""
 
         def finish(hits: list[Hits], took: float) -> bytes:
@@ -219,9 +227,9 @@ class App:
             return dumps(query.to_json(hits))
 
         self._enter()
-        answer = self._gathering.ask(query, finish)
+        answer = self._gathering.ask(query, finish, alone=alone)
         clock = None
-        if timeout is not None:  # asyncio.wait_for takes ten times as long
+        if timeout is not None and not answer.done():  # asyncio.wait_for takes ten times as long
             clock = answer.get_loop().call_later(timeout, _give_up, answer, timeout)
         try:
             return await answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = b"application/json"
+# Where the server leaves all requests that have come and are not answered, this one among them.
+REQUESTS = "requests"
 # Smaller answers are not worth packing.
 LEAST_PACKED = 1024
 # Larger ones are packed in a thread: it takes more than a millisecond.
@@ -69,10 +71,16 @@ class Exchange:
         self.query: str = scope["query_string"].decode("latin-1")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.client: str = (scope.get("client") or ("", 0))[0]
+        self._all: Collection[object] | None = scope.get("state", {}).get(REQUESTS)
         self._receive = receive
         self._send = send
         self.status = 0
         self.held = 0  # bytes of its body, as Bodies counts them
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is known that no other request has come that is not answered."""
+        return self._all is not None and len(self._all) == 1
 
     @cached_property
     def is_near(self) -> bool:

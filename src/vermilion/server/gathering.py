@@ -60,16 +60,18 @@ class Gathering:
         """Whether a query may wait for others; large ones take as long alone."""
         return _question(query).is_small
 
-    def ask(self, query: Query, finish: Finish) -> asyncio.Future[bytes]:
-        """The answer to come."""
+    def ask(self, query: Query, finish: Finish, *, alone: bool) -> asyncio.Future[bytes]:
+        """The answer to come; `alone`: no other request has come with this one."""
         loop = asyncio.get_running_loop()
         asked = _Asked(_question(query), finish, loop.create_future())
         line = self._line(query.address)
-        if line.enter(asked):
+        if not line.enter(asked):
+            loop.call_later(gathering.PATIENCE, self._relieve, query.address, line, asked)
+        elif alone:
+            self._begin(query.address, line, asked)
+        else:
             # Requests that have come with this one get in line before it is asked.
             loop.call_soon(self._begin, query.address, line, asked)
-        else:
-            loop.call_later(gathering.PATIENCE, self._relieve, query.address, line, asked)
         return asked.answer
 
     def written(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 from vermilion.engine import Engine
 from vermilion.server.settings import ServerSettings
@@ -22,11 +23,15 @@ log = logging.getLogger("vermilion.server")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
+# What ids of requests begin with, so that those of other processes are others.
+_PROCESS, _numbers = os.urandom(8).hex(), itertools.count(1)
+
+
 @dataclass
 class Span:
     """One request as it is observed."""
 
-    id: str = field(default_factory=lambda: uuid4().hex)
+    id: str = field(default_factory=lambda: f"{_PROCESS}{next(_numbers):016x}")
     began: float = field(default_factory=time.perf_counter)
     name: str = ""
     caller: str = ""

@@ -12,6 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from vermilion.server.exchange import REQUESTS
 from vermilion.server.settings import ServerSettings
 from vermilion.wire.text import dumps
 
@@ -106,8 +107,9 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is there; with it goes a view of all requests that are being answered."""
         self._stop_clock()
+        self.scope["state"][REQUESTS] = self.tasks
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

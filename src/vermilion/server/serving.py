@@ -32,6 +32,8 @@ from vermilion.server.settings import MIB, ServerSettings
 
 log = logging.getLogger("vermilion.server")
 
+# How many threads the library has that scans codes.
+SCANNING = "RAYON_NUM_THREADS"
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _WORKER = "import sys; from vermilion.server.serving import work; work(sys.stdin)"
 
@@ -40,6 +42,7 @@ def serve(settings: ServerSettings, say: Callable[[str], None]) -> None:
     """Serves until a signal says to stop. Raises ArgumentValueError, StorageError, OSError."""
     addresses = _addresses(settings.host)
     _check_public(settings, addresses)
+    os.environ.setdefault(SCANNING, str(_scanning_threads(settings.workers)))
     with ExitStack() as stack:
         port, sockets = _bound(addresses, settings.port)
         stack.callback(_close, sockets)
@@ -57,6 +60,16 @@ def serve(settings: ServerSettings, say: Callable[[str], None]) -> None:
             told += f" with {settings.workers} processes"
             _run_workers(settings, addresses, sockets, lambda: say(told))
     say("Vermilion has stopped")
+
+
+def _scanning_threads(workers: int) -> int:
+    """One more than there are processors for each worker.
+
+    They work together for a tenth of a millisecond and sleep again: one to spare is the sooner
+    awake. On two processors a query alone takes 5 % less than with two, 32 at once take 3 % more.
+    """
+    processors = getattr(os, "process_cpu_count", os.cpu_count)() or 1
+    return int(max(1, processors // workers)) + 1
 
 
 def open_engine(settings: ServerSettings) -> Engine:

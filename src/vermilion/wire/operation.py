@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 from uuid import UUID
@@ -105,13 +106,13 @@ class Operation(ABC, Generic[A]):
     def call(self) -> Call:
         """What is sent."""
         route = self.route
-        parts = {name: quote(value, safe="") for name, value in self.path().items()}
+        path = _filled(route.path, tuple(self.path().items()))
         given = {name: value for name, value in self.query().items() if value is not None}
         tail = f"?{urlencode(given)}" if given else ""
         body = self.body()
         return Call(
             route.method,
-            route.path.format_map(parts) + tail,
+            path + tail,
             None if body is None else dumps(body),
             route.safe,
             route.patient,
@@ -180,7 +181,16 @@ def address_of(
 ) -> Address:
     """The collection that a path names. Raises InvalidArgumentError unless it is a UUID."""
     try:
-        id = UUID(path["collection_id"])
+        id = _uuid(path["collection_id"])
     except ValueError:
         raise InvalidArgumentError(problem) from None
     return Address(path["tenant"], path["database"], id)
+
+
+@lru_cache(1024)
+def _filled(path: str, parts: tuple[tuple[str, str], ...]) -> str:
+    """The path with these parts: most requests are about a few collections."""
+    return path.format_map({name: quote(value, safe="") for name, value in parts})
+
+
+_uuid = lru_cache(1024)(UUID)

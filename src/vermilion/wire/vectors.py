@@ -20,6 +20,9 @@ _NUMBERS: Form = {"type": "array", "items": {"type": "number"}, "minItems": 1}
 _PACKED: Form = {"type": "string", "format": "byte", "minLength": 6}
 
 
+_NUMERIC = {float, int}
+
+
 def _rows(optional: bool) -> Kind:
     """The kind of a list of vectors; what they hold is read by `unpack`."""
     expected = "a sequence of numbers or a base64 string"
@@ -98,8 +101,9 @@ def _stacked(rows: list[Vectors]) -> Vectors:
 
 
 def _numbers(rows: Sequence[list[Any]], at: str) -> Vectors:
-    for kind in set(map(type, chain.from_iterable(rows))) - {float, int}:
-        raise mismatch(at, _first(rows, kind), "a number")
+    kinds = set(map(type, rows[0] if len(rows) == 1 else chain.from_iterable(rows)))
+    if not kinds <= _NUMERIC:
+        raise mismatch(at, _first(rows, (kinds - _NUMERIC).pop()), "a number")
     _check_lengths({len(row) for row in rows})
     with np.errstate(over="ignore"):  # what does not fit is reported
         return np.array(rows, dtype=np.float64).astype(np.float32)

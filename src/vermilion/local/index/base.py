@@ -96,25 +96,24 @@ def distances(
 def squares(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """The squared length of each row."""
     with np.errstate(over="ignore", under="ignore"):
-        result: NDArray[np.float32] = np.einsum("ij,ij->i", rows, rows)
+        result: NDArray[np.float32] = np.vecdot(rows, rows)
     return result
 
 
 def _dots(rows: NDArray[Any], query: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        result: NDArray[Any] = np.einsum("ij,j->i", rows, query)
+        result: NDArray[Any] = np.vecdot(rows, query)
     return result
 
 
 def _cosine(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
-    one = query[np.newaxis]
     with np.errstate(all="ignore"):  # once: `squares` and `_dots` would each set it again
-        row_squares = np.einsum("ij,ij->i", rows, rows)
-        query_square = np.einsum("ij,ij->i", one, one)
-        lengths = np.sqrt(row_squares) * np.sqrt(query_square)
-        similarity = np.einsum("ij,j->i", rows, query) / lengths
+        row_squares = np.vecdot(rows, rows)
+        query_square = np.vecdot(query, query)
+        similarity = np.vecdot(rows, query)
+        similarity /= np.sqrt(row_squares) * np.sqrt(query_square)
     is_precise = len(rows) and row_squares.min() > TINY and row_squares.max() < HUGE
-    if not (is_precise and TINY < query_square[0] < HUGE):
+    if not (is_precise and TINY < query_square < HUGE):
         precise = (row_squares > TINY) & (row_squares < HUGE)
         precise &= (query_square > TINY) & (query_square < HUGE)
         similarity[~precise] = _wide_similarity(rows[~precise], query)

@@ -224,7 +224,8 @@ class SealedVectors:
     ) -> list[Candidates]:
         """The same for several queries, in one scan."""
         framed = [self._frame.query(query) for query in queries]
-        rows = np.stack([row for row, _ in framed])
+        first = framed[0][0]
+        rows = first[np.newaxis] if len(framed) == 1 else np.stack([row for row, _ in framed])
         scores, slots = self._index.search(rows, count, mask=allowed)
         slots = slots.astype(np.int64)
         return [
