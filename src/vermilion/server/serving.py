@@ -63,13 +63,14 @@ def serve(settings: ServerSettings, say: Callable[[str], None]) -> None:
 
 
 def _scanning_threads(workers: int) -> int:
-    """One more than there are processors for each worker.
+    """A worker's share of the processors; if it is the only one, one more.
 
     They work together for a tenth of a millisecond and sleep again: one to spare is the sooner
     awake. On two processors a query alone takes 5 % less than with two, 32 at once take 3 % more.
+    Two workers answer a sixth more queries with one thread each than with two.
     """
-    processors = getattr(os, "process_cpu_count", os.cpu_count)() or 1
-    return int(max(1, processors // workers)) + 1
+    processors = int(getattr(os, "process_cpu_count", os.cpu_count)() or 1)
+    return processors + 1 if workers == 1 else max(1, processors // workers)
 
 
 def open_engine(settings: ServerSettings) -> Engine:
