@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,13 +18,17 @@ from vermilion.wire.operation import Call
 
 READ = Call("POST", "/get", b"{}", safe=True)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n42"
+TWO = b"2\r\n42\r\n0\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-class Server:
-    """Answers the requests of its connections with these bytes; None: it closes the connection."""
+Said = bytes | tuple[bytes, ...] | None
 
-    def __init__(self, answers: list[bytes | None], *, deaf: bool = False) -> None:
+
+class Server:
+    """Answers requests with these bytes, a tuple in pieces; None: it closes the connection."""
+
+    def __init__(self, answers: list[Said], *, deaf: bool = False) -> None:
         self.requests: list[bytes] = []
         self.pieces = 0
         self.connections = 0
@@ -47,8 +52,11 @@ class Server:
                         answer = self._answers.pop(0)
                         if answer is None:
                             break
-                        line.sendall(answer)
-                        if b"close" in answer:
+                        pieces = answer if isinstance(answer, tuple) else (answer,)
+                        for number, piece in enumerate(pieces):
+                            time.sleep(0.02 * min(number, 1))
+                            line.sendall(piece)
+                        if b"close" in pieces[0]:
                             break
 
     def _request(self, line: socket.socket) -> bool:
@@ -68,7 +76,7 @@ class Server:
 
 
 @contextmanager
-def serving(*answers: bytes | None, deaf: bool = False) -> Iterator[Server]:
+def serving(*answers: Said, deaf: bool = False) -> Iterator[Server]:
     server = Server([*answers], deaf=deaf)
     try:
         yield server
@@ -131,6 +139,11 @@ def test_headers_cannot_be_smuggled_in(value: str) -> None:
         (CHUNKED + b"1\r\n4\r\n1\r\n2\r\n0\r\n\r\n", b"42"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"42"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", b""),
+        (b"HTTP/1.1 200 OK\r\nX: 1\r\nX: 2\r\nContent-Length: 2\r\n\r\n42", b"42"),
+        (b"HTTP/1.1 200 OK\r\nX: 1\r\n Content-Length: 9\r\nContent-Length: 2\r\n\r\n42", b"42"),
+        (b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n42", b"42"),
+        (CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n") + TWO, b"42"),
         (b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n42", b"42"),
         (
             b"HTTP/1.1 200 OK\r\nCONTENT-ENCODING: gzip\r\nContent-Length: %d\r\n\r\n%s"
@@ -144,6 +157,27 @@ def test_answers_come_in_many_forms(answer: bytes, body: bytes) -> None:
         assert line.exchange(READ).body == body
         assert line.exchange(READ).body == b"42"
     assert server.connections == 1 + (b"close" in answer)
+
+
+def _answer(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nX-Request-Id: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 2**18, b"x" * 3_000_000], ids=len)
+def test_answers_may_be_large(body: bytes) -> None:
+    with serving(_answer(body), OK) as server, connected(server.port) as line:
+        answer = line.exchange(READ)
+        assert (answer.status, answer.headers["x-request-id"], answer.body) == (200, "a", body)
+        assert line.exchange(READ).body == b"42"
+
+
+@pytest.mark.parametrize("at", [1, 12, 17, len(OK) - 4, len(OK) - 3, len(OK) - 1])
+@pytest.mark.parametrize("whole", [OK, CHUNKED + TWO], ids=["known", "chunked"])
+def test_answers_may_come_in_pieces(whole: bytes, at: int) -> None:
+    with serving((whole[:at], whole[at:]), OK) as server, connected(server.port) as line:
+        assert line.exchange(READ).body == b"42"
+        assert line.exchange(READ).body == b"42"
+    assert server.connections == 1
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from typing import Any
 
 import httpx
 
 from served import HERE, NOBODY, Served, served
+from vermilion.server.exchange import REQUESTS
 
 
 def without_patience(monkeypatch: Any) -> None:
@@ -194,3 +196,41 @@ def test_a_query_that_will_be_quick_needs_no_thread(monkeypatch: Any) -> None:
         assert wrong.status_code == 400
         monkeypatch.setattr("vermilion.server.gathering.QUICK", 0)
         assert [ask(), ask(), ask()] == [True, False, False]  # the first was slow
+
+
+def test_a_query_that_is_alone_waits_for_nobody(monkeypatch: Any) -> None:
+    monkeypatch.setattr("vermilion.server.gathering.QUICK", 60)
+    with served() as server:
+        path = server.filled()
+        assert server.post(f"{path}/query", near(3)).status_code == 200  # the next will be quick
+        body = json.dumps(near(3)).encode()
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def waits(*requests: object) -> bool:  # whether others have a turn before the answer
+            scope = {
+                "type": "http",
+                "method": "POST",
+                "path": f"{path}/query",
+                "query_string": b"",
+                "headers": [(b"content-type", b"application/json")],
+                "state": {REQUESTS: requests},
+            }
+            begun = server.app(scope, receive, send)
+            try:
+                begun.send(None)
+            except StopIteration:
+                return False
+            begun.close()
+            return True
+
+        async def ask() -> list[bool]:
+            return [await waits(1), await waits(1, 2)]
+
+        assert asyncio.run(ask()) == [False, True]
+        assert json.loads(sent[1]["body"])["ids"][0][0] == "c"

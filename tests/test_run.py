@@ -10,14 +10,20 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import trustme
 
+import vermilion
 from processes import Running, refused, running
 from served import HERE
+from vermilion.errors import UnreachableError
+from vermilion.server import serving
+from vermilion.server.protocol import Lookout
 from vermilion.server.tokens import Token, sha256, written
 
 
@@ -206,6 +212,49 @@ def lives(pid: int) -> bool:
         return False
 
 
+class Loop:
+    """An event loop that only counts its turns."""
+
+    def __init__(self) -> None:
+        self.ready: list[Any] = []
+
+    def call_soon(self, callback: Any, *arguments: Any) -> None:
+        self.ready.append((callback, arguments))
+
+    def turns(self) -> int:
+        turns = 0
+        while self.ready and turns < 100:
+            callback, arguments = self.ready.pop()
+            callback(*arguments)
+            turns += 1
+        return turns
+
+
+def test_a_loop_stays_awake_for_a_moment_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vermilion.server.protocol.time.perf_counter", count().__next__)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    lookout, loop = Lookout(10.0), Loop()
+    for _ in range(2):  # once more after it has slept
+        for _ in range(3):
+            lookout.answered(loop)  # type: ignore[arg-type]  # three answers are one reason
+        assert len(loop.ready) == 1
+        assert 9 <= loop.turns() <= 11
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    Lookout(10.0).answered(loop)  # type: ignore[arg-type]
+    assert not loop.ready  # the client would have to wait for the only processor
+
+
+@pytest.mark.parametrize(
+    ("processors", "workers", "threads"), [(2, 1, 3), (2, 2, 1), (8, 2, 4), (2, 8, 1), (None, 1, 2)]
+)
+def test_workers_share_the_processors_for_scans(
+    monkeypatch: pytest.MonkeyPatch, processors: int | None, workers: int, threads: int
+) -> None:
+    for name in ("cpu_count", "process_cpu_count"):
+        monkeypatch.setattr(os, name, lambda: processors, raising=False)
+    assert serving._scanning_threads(workers) == threads
+
+
 # ── TLS and files ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -225,6 +274,11 @@ def test_a_server_may_have_a_certificate(tmp_path: Path) -> None:
         assert server.url.startswith("https://")
         with server.client(verify=trusting) as client:
             assert client.get("/healthz").status_code == 200
+        trusted = vermilion.Settings(chroma_server_ssl_verify=str(tmp_path / "authority.pem"))
+        ours = vermilion.HttpClient("localhost", server.port, ssl=True, settings=trusted)
+        assert ours.list_collections() == []
+        with pytest.raises(UnreachableError, match="certificate verify failed"):
+            vermilion.HttpClient("localhost", server.port, ssl=True)
         assert server.stop() == 0
 
 

@@ -7,6 +7,8 @@ and where requests wait on an event loop, too.
 from __future__ import annotations
 
 import http.client
+import io
+import re
 import select
 import socket
 import time
@@ -14,7 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from vermilion.errors import ArgumentValueError
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 # Bytes of a body that are copied behind the head, so that they leave together.
 JOINED = 2**16
+# Bytes that are asked for at once: at first, and of a body whose length is known.
+READ, READ_MORE = 2**16, 2**20
 # What may stand in the path of an address beside letters and digits.
 _IN_PATHS = "/%:@!$&'()*+,;=-._~"
 
@@ -135,16 +139,84 @@ class Direct:
                 _send_all(line, piece)
 
     def _receive(self, line: socket.socket, method: str) -> Answer:
-        response = http.client.HTTPResponse(line, method=method)
+        """The answer. One in the usual form is read here, any other by http.client.
+
+        That makes an e-mail of every head, which takes as long as all else the client does.
+        """
+        seen = line.recv(READ)
+        usual = _usual(seen)
+        if usual is None:
+            return self._received(_Seen(line, seen), method)
+        status, headers, body = usual
+        missing = int(headers["content-length"]) - len(body)
+        pieces = [body]
+        while missing > 0:
+            pieces.append(line.recv(min(missing, READ_MORE)))
+            missing -= len(pieces[-1])
+            if not pieces[-1]:
+                raise http.client.IncompleteRead(b"".join(pieces), missing)
+        return Answer(status, headers, _unpacked(b"".join(pieces), headers))
+
+    def _received(self, line: _Seen, method: str) -> Answer:
+        response = http.client.HTTPResponse(line, method=method)  # type: ignore[arg-type]  # enough of a socket
         try:
             response.begin()
             headers = {name.lower(): value for name, value in response.getheaders()}
-            body = _unpacked(response.read(), headers.get("content-encoding"))
+            body = _unpacked(response.read(), headers)
             if response.will_close:
                 self._line.close()
         finally:
             response.close()
         return Answer(response.status, headers, body)
+
+
+class _Seen(io.RawIOBase):
+    """A connection of which something has been read already."""
+
+    def __init__(self, line: socket.socket, seen: bytes) -> None:
+        self._line = line
+        self._seen = seen
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """As a socket has it."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills the buffer, or a part of it."""
+        if not self._seen:
+            return self._line.recv_into(buffer)
+        some, self._seen = self._seen[: len(buffer)], self._seen[len(buffer) :]
+        buffer[: len(some)] = some
+        return len(some)
+
+
+def _usual(seen: bytes) -> tuple[int, dict[str, str], bytes] | None:
+    """The status, the headers and the beginning of the body.
+
+    None unless the head is complete, tells the length of the body, and says nothing else that has
+    to be understood.
+    """
+    head, end, body = seen.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    length = headers.get("content-length", "")
+    plain = head.isascii() and length.isdigit() and len(length) < 19 and len(headers) == len(lines)
+    if not (end and plain and _STATUS.match(first)) or not _UNUSUAL.isdisjoint(headers):
+        return None
+    if any(line[:1].isspace() for line in lines) or len(body) > int(length):
+        return None
+    return int(first[9:12]), headers, body
+
+
+_STATUS = re.compile(r"HTTP/1\.1 (?!204|304)[2-5]\d\d\b")
+_UNUSUAL = {"transfer-encoding", "connection"}
 
 
 def _head(headers: Mapping[str, str]) -> bytes:
@@ -183,9 +255,9 @@ def _has_something(line: socket.socket) -> bool:
     return bool(select.select([line], [], [], 0)[0])  # Windows, where it takes any descriptor
 
 
-def _unpacked(body: bytes, packing: str | None) -> bytes:
+def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
     """The body as it was before it was packed. Raises OSError, EOFError, zlib.error."""
-    if packing != "gzip":
+    if headers.get("content-encoding") != "gzip":
         return body
     import gzip
 

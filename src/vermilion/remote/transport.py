@@ -314,8 +314,9 @@ def _words(error: BaseException) -> str:
     """What went wrong at the bottom of it: the libraries between say less than the system."""
     while (below := error.__cause__ or error.__context__) is not None:
         error = below
-    if isinstance(error, OSError) and error.errno and error.errno > 0:
-        return os.strerror(error.errno)
+    number = error.errno if isinstance(error, OSError) else None
+    if number is not None and number > 0 and type(error).__module__ != "ssl":  # has its own numbers
+        return os.strerror(number)
     return str(error) or type(error).__name__
 
 

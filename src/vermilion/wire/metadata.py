@@ -252,11 +252,14 @@ def _text(value: Any) -> str:
 
 def read(metadata: Form | None) -> Form | None:
     """Metadata that an answer holds; tagged maps become what they stand for."""
-    if metadata is not None:
+    if metadata is not None and not _NESTED.isdisjoint(map(type, metadata.values())):
         for key, value in metadata.items():
-            if type(value) in (dict, list):
+            if type(value) in _NESTED:
                 metadata[key] = read_value(value)
     return metadata
+
+
+_NESTED = {dict, list}
 
 
 def read_value(value: Any) -> Any:
