@@ -83,7 +83,7 @@ def distances(
     l2: sum of (a-b)², without the root. cosine: 1 - a·b/(|a||b|), and 1 where either is zero. ip:
     1 - a·b. Every distance that is reported comes from here, whatever found the row: matrix
     products round differently with the shape of the matrix, this sums each row by itself. BLAS may
-    also round differently with where a row lies in memory, and equal vectors have to be equally far.
+    also round with where a row lies in memory, and equal vectors have to be equally far.
     """
     if space == "cosine":
         return _cosine(rows, query)
