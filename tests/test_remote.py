@@ -145,6 +145,23 @@ def test_vectors_go_as_numbers_where_base64_is_not_read(plain: Engine) -> None:
     assert [hits.records.ids[0] for hits in plain.query(address, vectors, 1)] == ["a", "b", "c"]
 
 
+def test_vectors_of_queries_go_as_base64_where_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+    handle = in_process.Connection.handle_request
+
+    def noted(self: in_process.Connection, request: httpx.Request) -> httpx.Response:
+        sent.append(request.read())
+        return handle(self, request)
+
+    monkeypatch.setattr(in_process.Connection, "handle_request", noted)
+    with in_process.reached("remote", LocalEngine()) as remote:
+        address = make(remote)
+        remote.add(address, rows("a", [[1.0, 2.0]]))
+        [hits] = remote.query(address, np.array([[1, 2]], np.float32), 1)
+    assert hits.records.ids == ["a"]
+    assert b'"query_embeddings":["AACAPwAAAEA="]' in sent[-1]
+
+
 def test_a_batch_is_refused_before_it_is_sent(plain: Engine) -> None:
     address = make(plain)
     with pytest.raises(BatchTooLargeError, match="Batch size 11 exceeds maximum batch size 10"):
