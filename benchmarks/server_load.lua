@@ -1,5 +1,6 @@
 -- wrk's script for server.py: sends the requests of a file one after the other, over and over.
--- A line of the file is a body. "@ID" in it becomes an id that no other request has.
+-- A line of the file is a body, after a path and a tab where it goes to another path than the
+-- one of the command line. "@ID" in it becomes an id that no other request has.
 
 local bodies, next_body, thread, sent = {}, 0, 0, 0
 local threads = 0
@@ -15,7 +16,8 @@ function init(args)
   for line in io.lines(args[1]) do
     -- Made once where nothing changes: a server is not to wait for its client.
     local whole = not line:find("@ID", 1, true)
-    bodies[#bodies + 1] = whole and wrk.format("POST", nil, headers, line) or line
+    local path, body = line:match("^([^\t{]+)\t(.*)")
+    bodies[#bodies + 1] = whole and wrk.format("POST", path, headers, body or line) or line
     changes = not whole
   end
 end

@@ -24,7 +24,7 @@ from vermilion.local import grapher, search, segment
 from vermilion.local.builder import Builder
 from vermilion.local.engine import LocalEngine
 from vermilion.local.grapher import Grapher, build_graphs
-from vermilion.local.index import graph
+from vermilion.local.index import graph, processor
 from vermilion.local.index.graph import Recipe
 from vermilion.local.segment import FOLDER
 from vermilion.records import Batch
@@ -92,11 +92,25 @@ def test_many_queries_share_a_scan(
     disk: LocalEngine, loaded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, oracle = loaded
+    monkeypatch.setattr(processor, "scans_codes_fast", lambda: True)
     monkeypatch.setattr(graph, "TOGETHER", 0.75)
     for count, plan in ((1, "graph"), (2, "graph"), (3, "codes"), (20, "codes")):
         vectors = real_vectors(count, seed=77)
         assert plans(disk.explain(address, vectors, 10, EVERYTHING, Effort())) == {plan}, count
     check(disk, address, oracle)
+
+
+def test_where_codes_are_scanned_slowly_graphs_serve_smaller_segments_and_any_number_of_queries(
+    disk: LocalEngine, loaded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "TOGETHER", 0.75)
+    monkeypatch.setattr(graph, "ROWS", 2 * ROWS)
+    monkeypatch.setattr(graph, "ROWS_IF_SLOW", ROWS)
+    for fast, plan in ((False, "graph"), (True, "codes")):
+        monkeypatch.setattr(processor, "scans_codes_fast", lambda fast=fast: fast)
+        assert graph.pays(ROWS) is not fast
+        assert graph.pays(2 * ROWS) and not graph.pays(ROWS - 1)
+        assert plans(explain(disk, loaded[0])) == {plan}
 
 
 def test_recall_over_many_queries(disk: LocalEngine, folder: Path, loaded: Any) -> None:

@@ -26,7 +26,8 @@ LOCAL = """
     local.lock local.blocks local.read_only local.wal local.image local.sqlite local.rows
     local.snapshot local.transaction local.store local.history local.lives
     local.index.base local.index.slots local.index.vectors local.index.columns
-    local.index.sealed_vectors local.index.signs local.index.graph
+    local.index.processor local.index.sealed_vectors local.index.levels local.index.signs
+    local.index.graph
     local.index.sealed_columns local.index.joining local.index.literals local.index.text
     local.index.postings local.index.sparse local.index.words
     local.segment local.compactor local.builder local.grapher local.eraser

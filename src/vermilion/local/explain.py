@@ -63,7 +63,7 @@ def _filter(moment: Moment, selection: Selection, matches: Matches) -> str:
 
 def _graph(moment: Moment, recall: float) -> str:
     """Whether the large segments have a graph that serves, and if not, why."""
-    if all(len(segment) < graph.ROWS for _, segment in moment.segments):
+    if not any(graph.pays(len(segment)) for _, segment in moment.segments):
         return "none: no segment is large enough"
     if graph.package() is None:
         return "none: faiss is not installed (pip install 'vermilion[graph]')"

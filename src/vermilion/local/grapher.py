@@ -65,7 +65,7 @@ class Grapher(Builder):
             return [
                 row.name
                 for row in snapshot.segments()
-                if len(row.dead) >= graph.ROWS
+                if graph.pays(len(row.dead))
                 and not graph_path(self._folder / FOLDER, row.name).exists()
             ]
 
@@ -86,7 +86,7 @@ class Grapher(Builder):
 
 def _any_large(indexes: Path) -> bool:
     """Whether there is a file of keys that a large segment would have."""
-    return any(path.stat().st_size >= 8 * graph.ROWS for path in indexes.glob("*.keys"))
+    return any(graph.pays(path.stat().st_size // 8) for path in indexes.glob("*.keys"))
 
 
 # ── building ─────────────────────────────────────────────────────────────────────────────────────
@@ -113,7 +113,7 @@ def _due(store: Store, indexes: Path, recipe: Recipe, tried: set[str]) -> Segmen
     """A segment that needs a graph and was not tried yet, the largest first."""
     with store.reading() as snapshot:
         rows = [row for row in snapshot.segments() if row.name not in tried]
-    rows = [row for row in rows if len(row.dead) >= graph.ROWS]
+    rows = [row for row in rows if graph.pays(len(row.dead))]
     due = [row for row in rows if not _serves(indexes, row, recipe)]
     return max(due, key=lambda row: len(row.dead), default=None)
 

@@ -190,7 +190,7 @@ class _Sealed:
             if allowed:
                 mask = possible[base : base + len(segment)]
                 led = self._led_by(segment, allowed)
-                scanned: Scanner = segment.scanned
+                scanned: Scanner = segment.scanned(len(self._queries))
                 if led is None:
                     scanned = _ahead(scanned, self._queries)
                 self._parts.append(_Part(base, segment, scanned, mask, allowed / len(segment)))
@@ -357,8 +357,8 @@ class _Sealed:
             self._audits.append((trust, part, part.base + found.slots[kept]))
             return None
         self._plan = "graph"
-        slots, horizon = part.base + found.slots[kept], float(found.estimates[-1])
-        return _Seen(slots, found.estimates[kept], horizon, found.spread)
+        slots = part.base + found.slots[kept]
+        return _Seen(slots, found.estimates[kept], found.horizon, found.spread)
 
     def _report(self, query: NDArray[np.float32], best: Nearest) -> None:
         """Tells graphs how many of these neighbours, which a scan has found, they missed.
@@ -402,7 +402,7 @@ class _Seen(NamedTuple):
         end = max(count, TELLING)
         if end >= len(self.slots):
             return self
-        horizon = float(self.estimates[end])
+        horizon = min(self.horizon, float(self.estimates[end]))
         return _Seen(self.slots[:end], self.estimates[:end], horizon, self.spread)
 
 
@@ -440,15 +440,15 @@ class _Part:
             self._masked = True
         asked = count if self._masked else int(count / self._share)
         found = self.scanned.candidates(query, asked, self.mask if self._masked else None)
-        horizon = np.inf if len(found.slots) < asked else float(found.estimates[-1])
         if self._share == 1:
-            return _Seen(self.base + found.slots, found.estimates, horizon, found.spread)
+            return _Seen(self.base + found.slots, found.estimates, found.horizon, found.spread)
         kept = self.mask[found.slots]
-        if not self._masked and horizon < np.inf and kept.sum() < SCARCE * count:
+        if not self._masked and found.horizon < np.inf and kept.sum() < SCARCE * count:
             # What is near the query is not what is allowed: from now on the mask is used.
             self._masked = True
             return self.candidates(query, count)
-        return _Seen(self.base + found.slots[kept], found.estimates[kept], horizon, found.spread)
+        slots = self.base + found.slots[kept]
+        return _Seen(slots, found.estimates[kept], found.horizon, found.spread)
 
 
 class _Apart:
@@ -466,10 +466,9 @@ class _Apart:
     def candidates(self, query: NDArray[np.float32], count: int) -> _Seen:
         """The `count` best of them, without those that have died."""
         found = self.scanned.candidates(query, count, None)
-        horizon = np.inf if len(found.slots) < count else float(found.estimates[-1])
         slots = self._slots[found.slots]
         kept = self._possible[slots]
-        return _Seen(slots[kept], found.estimates[kept], horizon, found.spread)
+        return _Seen(slots[kept], found.estimates[kept], found.horizon, found.spread)
 
 
 def _reach(seen: list[_Seen], measured: NDArray[np.float32], sigmas: float) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vermilion import forks
 from vermilion.local.blocks import Blocks, CacheDamaged
+from vermilion.local.index import processor
 from vermilion.local.index.base import Slots, squares
 from vermilion.local.index.sealed_vectors import Candidates, directed
 from vermilion.types import Space
@@ -28,8 +29,11 @@ VERSION = 1
 # Smaller segments have none: what a graph saves them is not worth building it. See "How cost grows"
 # in docs/benchmarks.md.
 ROWS = 400_000
+# The same where the processor scans codes slowly: 100,000 take 1.7 ms to scan, 0.3 ms by a graph.
+ROWS_IF_SLOW = 100_000
 # Queries that are asked together share a scan: a graph has to have so many times ROWS for each of
 # them, up to eight, to be quicker. (A million: alone 4.7 ms against 1.2, eight 1.0 against 1.2.)
+# A slow scan takes longer than a graph however many share it.
 TOGETHER, MOST_TOGETHER = 0.625, 8
 # Vectors from which the codes learn their ranges.
 SAMPLE = 16_384
@@ -51,8 +55,15 @@ def package() -> Any | None:
     return faiss
 
 
+def pays(rows: int) -> bool:
+    """Whether so many rows are to have a graph."""
+    return rows >= ROWS or (rows >= ROWS_IF_SLOW and not processor.scans_codes_fast())
+
+
 def is_quicker(rows: int, queries: int) -> bool:
     """Whether a graph of so many rows answers so many queries sooner than one scan for all."""
+    if not processor.scans_codes_fast():
+        return True
     return rows >= ROWS * TOGETHER * min(queries, MOST_TOGETHER)
 
 
@@ -158,7 +169,8 @@ class SealedGraph:
         nodes, far = _nodes(self._index, row, max(trust.width, count), count)
         if len(nodes) < count:
             return None
-        return Candidates(self._slots[nodes], self._frame.distances(far, query))
+        estimates = self._frame.distances(far, query)
+        return Candidates(self._slots[nodes], estimates, float(estimates[-1]))
 
 
 class Trust:

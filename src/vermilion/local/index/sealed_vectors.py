@@ -44,11 +44,13 @@ class Rows(Protocol):
 class Candidates(NamedTuple):
     """Slots of a segment, best first, with the distance that their codes suggest.
 
-    `spread` is the standard deviation of such estimates, where it is known.
+    `horizon` is the estimate from which on there may be others, infinite if these are all. `spread`
+    is the standard deviation of such estimates, where it is known.
     """
 
     slots: Slots
     estimates: NDArray[np.float32]
+    horizon: float
     spread: float = 0.0
 
 
@@ -228,9 +230,13 @@ class SealedVectors:
         rows = first[np.newaxis] if len(framed) == 1 else np.stack([row for row, _ in framed])
         scores, slots = self._index.search(rows, count, mask=allowed)
         slots = slots.astype(np.int64)
+        estimates = [
+            self._frame.distances(score, constant)
+            for score, (_, constant) in zip(scores, framed, strict=True)
+        ]
         return [
-            Candidates(found, self._frame.distances(score, constant))
-            for found, score, (_, constant) in zip(slots, scores, framed, strict=True)
+            Candidates(found, far, np.inf if len(found) < count else float(far[-1]))
+            for found, far in zip(slots, estimates, strict=True)
         ]
 
 
