@@ -21,6 +21,7 @@ from test_segments import SCHEMA, check, home, real_batch, seal, segments_of
 from vermilion.configuration import Hnsw
 from vermilion.engine import EVERYTHING
 from vermilion.local import grapher, search, segment
+from vermilion.local.blocks import Blocks
 from vermilion.local.builder import Builder
 from vermilion.local.engine import LocalEngine
 from vermilion.local.grapher import Grapher, build_graphs
@@ -195,6 +196,14 @@ def test_a_search_becomes_wider_until_it_finds_enough() -> None:
     for number in range(1000):
         trust.audited(10, int(number % 10 == 9))
     assert trust.width == 320
+
+
+def test_the_fewer_there_are_the_narrower_a_search_begins(
+    disk: LocalEngine, folder: Path, loaded: Any
+) -> None:
+    [path] = graphs(folder, loaded[0])
+    small = graph.SealedGraph(Blocks(path, graph.PART, graph.VERSION), ROWS)
+    assert small.trust(0.99).width == 15, "320 by the root of 2,000 in a million"
 
 
 def test_audits_notice_queries_that_the_graph_is_bad_at(

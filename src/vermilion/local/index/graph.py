@@ -12,6 +12,7 @@ faiss is an extra. Without it no graph is built and none is read.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,9 @@ ROWS_IF_SLOW = 100_000
 TOGETHER, MOST_TOGETHER = 0.625, 8
 # Vectors from which the codes learn their ranges.
 SAMPLE = 16_384
-# How wide a search begins for a recall: what held-out texts need among a million.
+# How wide a search begins for a recall: what held-out texts need among a million. Among fewer it is
+# less by the root of the share: 100 for .99 among 100,000.
+MILLION = 1_000_000
 WIDTHS = ((0.9, 32), (0.95, 64), (0.98, 128), (0.99, 320), (0.995, 768), (1.0, 1_536))
 # A search wider than this takes longer than a scan of the codes.
 WIDEST = 1_600
@@ -148,7 +151,8 @@ class SealedGraph:
     def trust(self, recall: float) -> Trust:
         """What audits have taught about searches for this recall."""
         width = next(width for reached, width in WIDTHS if recall <= reached)
-        return self._trust.setdefault(width, Trust(width, recall))
+        share = min(1.0, len(self) / MILLION)
+        return self._trust.setdefault(width, Trust(math.ceil(width * share**0.5), recall))
 
     def leads_to(self, slots: Slots, vectors: NDArray[np.float32]) -> int:
         """To how many of the slots their own vectors lead, or to others that are just as near."""
