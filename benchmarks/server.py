@@ -110,15 +110,31 @@ class Server:
 
     def cpu(self) -> float:
         """Processor seconds of the server and the processes it started, builders included."""
-        ticks = 0
+        ticks = sum(sum(map(int, fields[11:15])) for _, fields in self._processes())
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _processes(self) -> Iterator[tuple[Path, list[str]]]:
+        """The folder under /proc and the fields of `stat` of the server and all below it.
+
+        Also of what is in its session: a builder may have been left behind by who started it.
+        """
+        known: dict[int, tuple[Path, list[str]]] = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(fields[3]) == self._process.pid:  # the session
-                ticks += sum(map(int, fields[11:15]))
-        return ticks / os.sysconf("SC_CLK_TCK")
+            known[int(stat.parent.name)] = stat.parent, fields
+        ours = {self._process.pid}
+        while True:
+            more = {
+                pid
+                for pid, (_, fields) in known.items()
+                if ours & {int(fields[1]), int(fields[3])}  # the parent, the session
+            } | ours
+            if more == ours:
+                return iter([known[pid] for pid in ours if pid in known])
+            ours = more
 
     def memory_mb(self) -> dict[str, float]:
         """Memory of the server's processes.
@@ -127,12 +143,9 @@ class Server:
         between them, `anonymous` is what is no file's page.
         """
         sizes = {"Rss": 0.0, "Pss": 0.0, "Anonymous": 0.0}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
+        for folder, _ in self._processes():
             try:
-                fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
-                if int(fields[3]) != self._process.pid:
-                    continue
-                text = stat.with_name("smaps_rollup").read_text(encoding="utf-8")
+                text = (folder / "smaps_rollup").read_text(encoding="utf-8")
             except OSError:
                 continue
             for line in text.splitlines()[1:]:

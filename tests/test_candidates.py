@@ -19,7 +19,7 @@ from vermilion.local.index import processor
 from vermilion.local.index.base import distances
 from vermilion.local.index.levels import Levels
 from vermilion.local.index.sealed_vectors import Ahead, SealedVectors, coded, directed
-from vermilion.local.index.signs import SealedSigns, Signer, _Signs, build_signs
+from vermilion.local.index.signs import SealedSigns, Signer, _packed, _Signs, build_signs
 from vermilion.local.segment import BY_SIGNS
 from vermilion.records import Batch
 from vermilion.types import Address, Space
@@ -27,6 +27,7 @@ from words import make, where
 
 ROWS = 6_000
 SPACES: list[Space] = ["l2", "cosine", "ip"]
+PARTS = ("signs", "squares", "scales")
 
 
 @pytest.fixture(autouse=True)
@@ -215,6 +216,34 @@ def test_the_signs_of_a_query_leave_few_rows_over(
     assert max(products) < len(rows) / 10
 
 
+@pytest.mark.parametrize("dimension", [1, 64, 65, 384, 1_000])
+def test_signs_that_differ_are_counted(dimension: int) -> None:
+    random = np.random.default_rng(dimension)
+    rows = random.normal(size=(300, dimension)).astype(np.float32)
+    centre = np.zeros(dimension, np.float32)
+    blocks, _ = build_signs("ip", rows, centre)
+    signs = _Signs("ip", *(blocks[name] for name in PARTS), centre)  # type: ignore[arg-type]
+    for query in (rows[0], -rows[0], random.normal(size=dimension)):
+        differing = signs.differing(_packed(query[np.newaxis] > 0)[0])
+        np.testing.assert_array_equal(differing, ((rows > 0) != (query > 0)).sum(axis=1))
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_rough_estimates_are_as_rough_as_is_said(space: Space) -> None:
+    rows = real_vectors(3_000, seed=3)
+    blocks, values = build_signs(space, rows)
+    signs = _Signs(space, *(blocks[name] for name in PARTS), blocks["centre"])  # type: ignore[arg-type]
+    told = []
+    for query in real_vectors(20, seed=4):
+        asked = signs.asked(query)
+        off = signs.rough_estimates(asked) - distances(space, rows, query)
+        known = values["spread"] * asked.length
+        said = np.hypot(known, asked.roughness(float(signs.scales.mean())))
+        assert known < 0.75 * said
+        told.append(np.sqrt(np.mean(np.square(off))) / said)
+    assert 0.9 < np.mean(told) < 1.1
+
+
 def test_levels_are_taken_over_from_a_file_that_has_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,3 +376,10 @@ def test_codes_are_scanned_for_all_queries_at_once() -> None:
     ahead.candidates(queries[3], 80, allowed)  # one that wants more is scanned for alone
     ahead.candidates(queries[3], 20, None)
     assert scans[2:] == [1, 1]
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="Linux says what there is")
+def test_the_processor_is_known() -> None:
+    words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    fast = {"avx512_vnni", "avx512vbmi"} <= words or "asimddp" in words
+    assert processor.scans_codes_fast() is fast
