@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vermilion.local.index.base import Slots
+from vermilion.types import pages
 
 # Levels lie half a step to both sides of the middle.
 LEVELS = 16
 MIDDLE = (LEVELS - 1) / 2
+# Rows that become numbers at a time.
+PAGE = 2_048
 
 
 class Levels(NamedTuple):
@@ -41,11 +44,13 @@ class Levels(NamedTuple):
 
     def products(self, slots: Slots, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """About the dot products of some of the rows with the query."""
-        pairs = self.levels[slots]
-        # Not by a matrix product, which may wake other threads for so little.
-        sums: NDArray[np.float32] = np.vecdot((pairs & 15).astype(np.float32), query[::2])
-        odd = query[1::2]
-        sums += np.vecdot((pairs[:, : len(odd)] >> 4).astype(np.float32), odd)
+        even, odd = query[::2], query[1::2]
+        sums = np.empty(len(slots), np.float32)
+        for page in pages(len(slots), PAGE):
+            pairs = self.levels[slots[page]]
+            # Not by a matrix product, which may wake other threads for so little.
+            sums[page] = np.vecdot((pairs & 15).astype(np.float32), even)
+            sums[page] += np.vecdot((pairs[:, : len(odd)] >> 4).astype(np.float32), odd)
         sums -= np.float32(MIDDLE) * query.sum()
         sums *= self.steps[slots]
         return sums

@@ -1,8 +1,8 @@
 """The vectors of a sealed segment as one bit a coordinate: what a single query is sifted by.
 
 Signs are read as they lie in the file, so a process need not load anything first: loading the 4-bit
-codes takes a tenth of a second of processor time. And where a processor has no instructions made
-for codes, one query by signs takes a third of the time: see `processor`.
+codes takes a tenth of a second of processor time. And where the processor scans codes slowly, a
+single query takes less than half the processor time by signs: see `processor`.
 
 A row is estimated as the signs of its coordinates, less those of the mean, times one number that
 makes the estimate of its product with itself exact (Gao and Long, RaBitQ, 2024, without the
@@ -10,7 +10,8 @@ rotation). That goes in two steps. First the signs of all rows are compared with
 which takes a word for 64 coordinates: 0.6 ms for 100,000 rows of 384 dimensions. Then the products
 of those that differ in few are estimated with the query as it is.
 
-Signs are a far coarser estimate than codes are, so more candidates have to be measured.
+Signs are a far coarser estimate than codes are, so more candidates have to be measured, unless the
+file holds levels as well: then the second step is as good as codes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from vermilion.local.blocks import Blocks, CacheDamaged
 from vermilion.local.index import processor
 from vermilion.local.index.base import Mask, Slots
-from vermilion.local.index.levels import Levels
+from vermilion.local.index.levels import PAGE, Levels
 from vermilion.local.index.sealed_vectors import Candidates, Rows, SealedVectors, directed
 from vermilion.types import Space, pages
 
@@ -31,8 +32,6 @@ from vermilion.types import Space, pages
 ROWS = 16_384
 # Words whose bits a byte can count: 3 · 64 is less than 256.
 BYTE_WORDS = 3
-# Rows whose signs become numbers at a time.
-NUMBERS = 2_048
 # For every candidate that is wanted so many are taken on to the second step, where it knows levels
 # and where it knows signs only.
 SIFTED, SIFTED_BY_SIGNS = 16, 4
@@ -174,7 +173,7 @@ class _Signs(NamedTuple):
     def products(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """About the dot product of each row with the query, both less the mean."""
         positive = np.empty(len(self.scales), np.float32)
-        for page in pages(len(positive), NUMBERS):
+        for page in pages(len(positive), PAGE):
             rows = np.ascontiguousarray(self.signs[:, page].T).view(np.uint8)
             bits = np.unpackbits(rows, axis=1, count=len(query), bitorder="little")
             # Not by a matrix product, which may wake other threads for so little.
@@ -316,14 +315,13 @@ class SealedSigns:
         self, asked: _Asked, count: int, allowed: Mask | None
     ) -> tuple[Slots, float, float]:
         """About the `count` best by a rough estimate, that of the next one, and how rough it is."""
-        signs, slots = self._signs, None
-        if allowed is not None:
-            if np.count_nonzero(allowed) < max(APART * len(self), 2 * count):
-                slots, allowed = np.flatnonzero(allowed), None
-            if slots is not None and len(slots) > 2 * count:
-                signs = signs.only(slots)
-        if len(self if slots is None else slots) <= 2 * count:
-            return np.arange(len(self)) if slots is None else slots, np.inf, 0.0
+        slots: Slots | None = None  # all of them
+        if allowed is not None and np.count_nonzero(allowed) < max(APART * len(self), 2 * count):
+            slots, allowed = np.flatnonzero(allowed), None
+        rows = len(self) if slots is None else len(slots)
+        if rows <= 2 * count:
+            return np.arange(rows) if slots is None else slots, np.inf, 0.0
+        signs = self._signs if slots is None else self._signs.only(slots)
         rough = signs.rough_estimates(asked)
         if allowed is not None:
             rough[~allowed] = np.inf
