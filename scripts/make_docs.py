@@ -268,6 +268,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "searches": ("benchmarks.md", lambda: result("search-100k.md")),
     "headline": ("../README.md", headline),
     "served": ("server.md", lambda: result("server-100k.md")),
+    "workers": ("server.md", lambda: result("server-workers.md")),
     "bible": ("benchmarks.md", lambda: result("compare-bible.md")),
     "catalogue-schema": ("storage.md", lambda: schema("catalogue.sql")),
 }
