@@ -50,8 +50,8 @@ VERSIONS = {"keys": 1, "vectors": 1, "signs": 1, "columns": 2, "text": 1, "spars
 BY_SIGNS = 8
 # Where the processor scans codes slowly, fewer searches at a time than this always go by signs, in
 # a segment of so many rows or more: one takes 1.6 ms instead of 2.7 among 100,000, and half the
-# processor time. Four share a scan.
-TOGETHER, SIFTED_FROM = 4, 32_768
+# processor time. Two share a scan, which uses all processors.
+TOGETHER, SIFTED_FROM = 2, 32_768
 
 
 class Segment:
