@@ -309,16 +309,30 @@ def measure(servers: list[Server], corpus: Corpus, options: argparse.Namespace) 
                         if isinstance(who, str)
                         else wrk(server, at, file, options, prefix, who)
                     )
-            results[f"{name} @ {who}"] = {
-                which: {key: median(turn[key] for turn in all_of) for key in all_of[0]}
-                for which, all_of in turns.items()
-            }
+            results[f"{name} @ {who}"] = medians(turns)
             print(name, who, results[f"{name} @ {who}"], file=sys.stderr)
         if name.startswith("query"):
             results[f"recall, {name}"] = {
                 server.name: recall(server, corpus, judge, name) for server in servers
             }
     return results
+
+
+def medians(turns: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """For each server the median of each figure over its turns."""
+    return {
+        which: {key: median(turn[key] for turn in some) for key in some[0]}
+        for which, some in turns.items()
+    }
+
+
+def row_of(name: str, who: str, pair: list[dict[str, float]], ratio: str, aim: str) -> str:
+    """A row of a table: the figures of two servers, and how many times as many the one answers."""
+    rates, tails, times = ([one[key] for one in pair] for key in ("rate", "p99", "server cpu"))
+    return (
+        f"| {name} | {who} | {rates[0]:,.0f} | {rates[1]:,.0f} | {ratio} | {aim} "
+        f"| {tails[0]:.1f}, {tails[1]:.1f} | {times[0]:.2f}, {times[1]:.2f} |"
+    )
 
 
 def table(result: dict[str, Any]) -> str:
@@ -337,11 +351,7 @@ def table(result: dict[str, Any]) -> str:
         aim = f"{goal:g}×" + ("" if ratio >= goal else " **missed**")
         if who == FOREIGN:
             aim = "—"
-        lines.append(
-            f"| {name} | {who} | {ours['rate']:,.0f} | {theirs['rate']:,.0f} "
-            f"| {ratio:.1f}× | {aim} | {ours['p99']:.1f}, {theirs['p99']:.1f} "
-            f"| {ours['server cpu']:.2f}, {theirs['server cpu']:.2f} |"
-        )
+        lines.append(row_of(name, who, [ours, theirs], f"{ratio:.1f}×", aim))
     return "\n".join(lines) + "\n"
 
 

@@ -15,11 +15,10 @@ import os
 import platform
 import shutil
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from compare_worker import Corpus
-from server import Server, load, requests, serving, wrk
+from server import Server, load, medians, requests, row_of, serving, wrk
 
 CONCURRENCY = (8, 32)
 READS = ("query", "query, equality", "get 1 id")
@@ -50,10 +49,7 @@ def measure(servers: list[Server], corpus: Corpus, options: argparse.Namespace) 
             for _ in range(options.rounds):
                 for server in servers:
                     turns[server.name].append(wrk(server, path, file, options, "x", concurrency))
-            results[f"{name} @ {concurrency}"] = {
-                which: {key: median(turn[key] for turn in some) for key in some[0]}
-                for which, some in turns.items()
-            }
+            results[f"{name} @ {concurrency}"] = medians(turns)
     return results
 
 
@@ -69,12 +65,8 @@ def table(result: dict[str, Any]) -> str:
         name, _, connections = row.partition(" @ ")
         one, more = found["one"], found["more"]
         ratio = more["rate"] / one["rate"]
-        missed = "" if ratio >= GOAL else " **missed**"
-        lines.append(
-            f"| {name} | {connections} | {one['rate']:,.0f} | {more['rate']:,.0f} | {ratio:.2f}× "
-            f"| {GOAL:g}×{missed} | {one['p99']:.1f}, {more['p99']:.1f} "
-            f"| {one['server cpu']:.2f}, {more['server cpu']:.2f} |"
-        )
+        aim = f"{GOAL:g}×" + ("" if ratio >= GOAL else " **missed**")
+        lines.append(row_of(name, connections, [one, more], f"{ratio:.2f}×", aim))
     return "\n".join(lines) + "\n"
 
 
